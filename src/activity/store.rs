@@ -1,0 +1,81 @@
+//! `activity`.
+
+use chrono::{DateTime, Utc};
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use super::Entry;
+use crate::platform::clock::id_at;
+
+/// Writes rows; a row that counts is added to the one that is there.
+pub async fn insert(conn: &mut PgConnection, entries: &[Entry]) -> Result<(), sqlx::Error> {
+    if entries.is_empty() {
+        return Ok(());
+    }
+    let each = |n: usize| Vec::with_capacity(n);
+    let n = entries.len();
+    let (mut properties, mut streams, mut ids, mut times): (Vec<Uuid>, Vec<Uuid>, Vec<Uuid>, Vec<DateTime<Utc>>) =
+        (each(n), each(n), each(n), Vec::with_capacity(n));
+    for entry in entries {
+        properties.push(entry.property_id);
+        streams.push(entry.attribution_id);
+        ids.push(entry.activity_id);
+        times.push(entry.at);
+    }
+    let column = |of: fn(&Entry) -> Option<&str>| entries.iter().map(of).collect::<Vec<Option<&str>>>();
+    sqlx::query!(
+        r#"insert into activity (property_id, attribution_id, activity_id, at, status, topic, http_status, code, detail, key_id, key_name,
+               session_matched, duplicate, differs, dry_run, conversion_id, event_id, accepted, rejected, requests)
+           select * from unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::timestamptz[], $5::text[], $6::text[], $7::smallint[], $8::text[],
+               $9::text[], $10::uuid[], $11::text[], $12::boolean[], $13::boolean[], $14::text[], $15::boolean[], $16::text[], $17::uuid[],
+               $18::integer[], $19::integer[], $20::integer[])
+           on conflict (property_id, attribution_id, activity_id) do update set requests = activity.requests + excluded.requests"#,
+        &properties,
+        &streams,
+        &ids,
+        &times,
+        &column(|e| Some(e.status.as_str())) as &[Option<&str>],
+        &column(|e| Some(&e.topic)) as &[Option<&str>],
+        &entries.iter().map(|e| i16::try_from(e.http_status).unwrap_or(0)).collect::<Vec<_>>(),
+        &column(|e| e.code) as &[Option<&str>],
+        &column(|e| e.detail.as_deref()) as &[Option<&str>],
+        &entries.iter().map(|e| e.key.as_ref().map(|(id, _)| *id)).collect::<Vec<_>>() as &[Option<Uuid>],
+        &column(|e| e.key.as_ref().map(|(_, name)| name.as_str())) as &[Option<&str>],
+        &entries.iter().map(|e| e.session_matched).collect::<Vec<_>>() as &[Option<bool>],
+        &entries.iter().map(|e| e.duplicate).collect::<Vec<_>>(),
+        &column(|e| e.differs.as_deref()) as &[Option<&str>],
+        &entries.iter().map(|e| e.dry_run).collect::<Vec<_>>(),
+        &column(|e| e.conversion_id.as_deref()) as &[Option<&str>],
+        &entries.iter().map(|e| e.event_id).collect::<Vec<_>>() as &[Option<Uuid>],
+        &entries.iter().map(|e| e.accepted).collect::<Vec<_>>(),
+        &entries.iter().map(|e| e.rejected).collect::<Vec<_>>(),
+        &entries.iter().map(|e| e.requests).collect::<Vec<_>>(),
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Deletes up to `most` of a stream's rows from before `cutoff`; how many there were.
+pub async fn delete_before(
+    conn: &mut PgConnection,
+    property_id: Uuid,
+    attribution_id: Uuid,
+    cutoff: DateTime<Utc>,
+    most: i64,
+) -> Result<u64, sqlx::Error> {
+    // Ids begin with their time, so the primary key finds the old ones.
+    let first_kept = id_at(cutoff, &[0; 8]);
+    let done = sqlx::query!(
+        "delete from activity where property_id = $1 and attribution_id = $2 and activity_id in (
+             select activity_id from activity where property_id = $1 and attribution_id = $2 and activity_id < $3
+             order by activity_id limit $4)",
+        property_id,
+        attribution_id,
+        first_kept,
+        most,
+    )
+    .execute(conn)
+    .await?;
+    Ok(done.rows_affected())
+}

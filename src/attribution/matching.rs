@@ -1,0 +1,179 @@
+//! Touches x window -> journey, or the reason for none.
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use crate::domain::touch::Touch;
+
+/// What the look at a visitor's touches found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Attribution {
+    /// The touches that take credit, oldest first; never empty.
+    Matched(Vec<Touch>),
+    /// None did.
+    Unmatched(UnmatchedReason),
+}
+
+/// Why no touch takes credit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum UnmatchedReason {
+    /// The conversion names no visitor.
+    NoVisitorId,
+    /// No session of this visitor is known.
+    UnknownVisitor,
+    /// There are sessions, and none in the window.
+    OutsideLookback {
+        /// When the one nearest to the window began.
+        nearest: DateTime<Utc>,
+    },
+}
+
+impl Attribution {
+    /// As in the API and in the database.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::Matched(_) => "matched",
+            Self::Unmatched(UnmatchedReason::NoVisitorId) => "no_visitor_id",
+            Self::Unmatched(UnmatchedReason::UnknownVisitor) => "unknown_visitor",
+            Self::Unmatched(UnmatchedReason::OutsideLookback { .. }) => "outside_lookback",
+        }
+    }
+
+    /// The last touch: the one that last click credits.
+    pub fn last_touch(&self) -> Option<&Touch> {
+        match self {
+            Self::Matched(journey) => journey.last(),
+            Self::Unmatched(_) => None,
+        }
+    }
+}
+
+/// The journey to a conversion at `event_time`, out of `touches` in any order. The window reaches from the click `lookback` back to
+/// `event_time`, both ends in it, compared by whole seconds because senders round. Direct visits count only where there is nothing else,
+/// and then the last one alone.
+pub fn attribute(touches: Vec<Touch>, event_time: DateTime<Utc>, lookback: TimeDelta) -> Attribution {
+    let age = |touch: &Touch| TimeDelta::seconds(event_time.timestamp() - touch.clicked_at.timestamp());
+    let (mut inside, outside): (Vec<Touch>, Vec<Touch>) =
+        touches.into_iter().partition(|touch| (TimeDelta::zero()..=lookback).contains(&age(touch)));
+    if inside.is_empty() {
+        // Distance from the window, on either side of it.
+        let distance = |touch: &Touch| {
+            let age = age(touch);
+            if age < TimeDelta::zero() { -age } else { age - lookback }
+        };
+        let nearest = outside.iter().min_by_key(|touch| distance(touch)).map(|touch| touch.clicked_at);
+        return Attribution::Unmatched(match nearest {
+            Some(nearest) => UnmatchedReason::OutsideLookback { nearest },
+            None => UnmatchedReason::UnknownVisitor,
+        });
+    }
+    inside.sort_by(|a, b| (a.clicked_at, &a.session_id).cmp(&(b.clicked_at, &b.session_id)));
+    if inside.iter().any(|touch| !touch.direct) {
+        inside.retain(|touch| !touch.direct);
+    } else {
+        inside.drain(..inside.len() - 1);
+    }
+    Attribution::Matched(inside)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const DAY: i64 = 86_400;
+
+    fn at(seconds: i64) -> DateTime<Utc> {
+        DateTime::from_timestamp(1_800_000_000 + seconds, 0).unwrap()
+    }
+
+    fn touch(id: &str, seconds: i64, direct: bool) -> Touch {
+        Touch {
+            session_id: id.to_owned(),
+            clicked_at: at(seconds),
+            direct,
+            source: None,
+            medium: None,
+            campaign: None,
+            campaign_id: None,
+            click_id: None,
+        }
+    }
+
+    /// Ids of the journey, or the reason.
+    fn outcome(touches: &[(&str, i64, bool)]) -> String {
+        let touches = touches.iter().map(|(id, seconds, direct)| touch(id, *seconds, *direct)).collect();
+        match attribute(touches, at(0), TimeDelta::days(30)) {
+            Attribution::Matched(journey) => {
+                journey.iter().map(|touch| touch.session_id.as_str()).collect::<Vec<_>>().join(" ")
+            }
+            unmatched => unmatched.reason().to_owned(),
+        }
+    }
+
+    #[test]
+    fn windows_to_the_second() {
+        let table: &[(&[(&str, i64, bool)], &str)] = &[
+            (&[], "unknown_visitor"),
+            (&[("a", 0, false)], "a"),
+            (&[("a", 1, false)], "outside_lookback"),
+            (&[("a", -30 * DAY, false)], "a"),
+            (&[("a", -30 * DAY - 1, false)], "outside_lookback"),
+            (&[("a", -5 * DAY, false), ("d", -DAY, true)], "a"),
+            (&[("d", -2 * DAY, true), ("e", -DAY, true)], "e"),
+            (&[("a", -31 * DAY, false), ("d", -DAY, true)], "d"),
+            (&[("c", -DAY, false), ("a", -9 * DAY, false), ("b", -2 * DAY, false)], "a b c"),
+            (&[("b", -DAY, false), ("a", -DAY, false)], "a b"),
+        ];
+        for (touches, expected) in table {
+            assert_eq!(outcome(touches), *expected, "{touches:?}");
+        }
+    }
+
+    #[test]
+    fn a_click_within_the_second_of_the_event_counts() {
+        let mut click = touch("a", 0, false);
+        click.clicked_at += TimeDelta::milliseconds(999);
+        assert_eq!(attribute(vec![click], at(0), TimeDelta::days(30)).reason(), "matched");
+    }
+
+    #[test]
+    fn the_nearest_is_measured_from_the_window() {
+        let touches = vec![touch("far", -45 * DAY, false), touch("near", -31 * DAY, true), touch("after", 2 * DAY, false)];
+        let expected = UnmatchedReason::OutsideLookback { nearest: at(-31 * DAY) };
+        assert_eq!(attribute(touches, at(0), TimeDelta::days(30)), Attribution::Unmatched(expected));
+    }
+
+    /// The rules once more, slow and obvious.
+    fn oracle(touches: &[(i64, bool)], lookback: i64) -> Vec<usize> {
+        let inside = |i: &usize| touches[*i].0 <= 0 && -touches[*i].0 <= lookback;
+        let all: Vec<usize> = (0..touches.len()).filter(inside).collect();
+        let mut paid: Vec<usize> = all.iter().copied().filter(|i| !touches[*i].1).collect();
+        if paid.is_empty() {
+            paid = all.iter().copied().max_by_key(|i| (touches[*i].0, *i)).into_iter().collect();
+        }
+        paid.sort_by_key(|i| (touches[*i].0, *i));
+        paid
+    }
+
+    proptest! {
+        #[test]
+        fn agrees_with_the_oracle(
+            touches in proptest::collection::vec((-40 * DAY..5 * DAY, any::<bool>()), 0..12),
+            days in 1i64..=90,
+        ) {
+            let journey = touches.iter().enumerate().map(|(i, (t, direct))| touch(&format!("{i:03}"), *t, *direct)).collect();
+            let expected = oracle(&touches, days * DAY);
+            match attribute(journey, at(0), TimeDelta::days(days)) {
+                Attribution::Matched(journey) => {
+                    let ids: Vec<usize> = journey.iter().map(|touch| touch.session_id.parse().unwrap()).collect();
+                    prop_assert_eq!(ids, expected);
+                }
+                Attribution::Unmatched(reason) => {
+                    prop_assert!(expected.is_empty());
+                    prop_assert_eq!(reason == UnmatchedReason::UnknownVisitor, touches.is_empty());
+                }
+            }
+        }
+    }
+}

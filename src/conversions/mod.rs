@@ -1,0 +1,14 @@
+//! From a valid conversion to a committed, credited one. One way in, for every door.
+
+mod outcome;
+mod preview;
+mod record;
+mod recorder;
+mod steps;
+pub mod store;
+mod writer;
+
+pub use outcome::{Credit, Match, Outcome, Receipt};
+pub use preview::Previewer;
+pub use record::{Draft, Origin, Source};
+pub use recorder::{Recorder, Unavailable, Writers};

@@ -1,0 +1,78 @@
+//! A conversion on its way into the database.
+
+use chrono::{DateTime, Utc};
+use uuid::Uuid;
+
+use crate::domain::conversion::Conversion;
+use crate::domain::tenant::Tenant;
+use crate::platform::secrets::Sealer;
+
+/// Who sent a conversion, and under which settings.
+#[derive(Debug, Clone)]
+pub struct Origin {
+    /// Whose it is.
+    pub tenant: Tenant,
+    /// Days from the click, as set when it arrived: a change holds for later ones only.
+    pub lookback_days: i16,
+    /// Through which door.
+    pub source: Source,
+    /// By which key.
+    pub key_id: Option<Uuid>,
+    /// When.
+    pub received_at: DateTime<Utc>,
+}
+
+/// The doors that conversions come through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Source {
+    /// A merchant's back end.
+    Webhook,
+}
+
+impl Source {
+    /// As in the database.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Webhook => "webhook",
+        }
+    }
+}
+
+/// A conversion with its id and its personal data sealed: all that a row needs but the match.
+#[derive(Debug, Clone)]
+pub struct Draft {
+    /// Our id of it.
+    pub event_id: Uuid,
+    /// Who sent it.
+    pub origin: Origin,
+    /// What it says; its personal part is only in `personal_sealed`.
+    pub conversion: Conversion,
+    /// The personal part.
+    pub personal_sealed: Option<Vec<u8>>,
+}
+
+impl Draft {
+    /// Seals the personal part.
+    pub fn new(event_id: Uuid, origin: Origin, mut conversion: Conversion, sealer: &Sealer) -> Self {
+        let personal = conversion.personal.take();
+        let context = seal_context(origin.tenant.property_id, event_id);
+        let personal_sealed = personal.map(|clear| sealer.seal(clear.as_bytes(), &context));
+        Self { event_id, origin, conversion, personal_sealed }
+    }
+
+    /// What makes it the same conversion as another.
+    pub fn identity(&self) -> Identity<'_> {
+        (self.origin.tenant, self.conversion.topic.as_str(), &self.conversion.conversion_id)
+    }
+}
+
+/// Tenant, topic and the sender's id.
+pub type Identity<'a> = (Tenant, &'a str, &'a str);
+
+/// The row that a conversion's personal part is sealed for.
+pub fn seal_context(property_id: Uuid, event_id: Uuid) -> [u8; 32] {
+    let mut context = [0; 32];
+    context[..16].copy_from_slice(property_id.as_bytes());
+    context[16..].copy_from_slice(event_id.as_bytes());
+    context
+}

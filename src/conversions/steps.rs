@@ -1,0 +1,70 @@
+//! The steps that recording and previewing share.
+
+use std::collections::HashMap;
+
+use sqlx::PgConnection;
+
+use super::outcome::Outcome;
+use super::record::{Draft, Identity, seal_context};
+use super::store::{self, First};
+use crate::attribution::{Attribution, UnmatchedReason, attribute};
+use crate::domain::conversion::content_differs;
+use crate::platform::secrets::Sealer;
+use crate::sessions;
+use crate::sessions::store::Wanted;
+
+/// Looks each conversion's visitor up, all in one go, and attributes; in the order of `drafts`.
+pub async fn attribute_all(conn: &mut PgConnection, drafts: &[&Draft]) -> Result<Vec<Attribution>, sqlx::Error> {
+    let (places, wanted): (Vec<usize>, Vec<Wanted>) = drafts
+        .iter()
+        .enumerate()
+        .filter_map(|(place, draft)| {
+            let visitor_id = draft.conversion.visitor_id.clone()?;
+            let property_id = draft.origin.tenant.property_id;
+            Some((place, Wanted { property_id, visitor_id, event_time: draft.conversion.event_time }))
+        })
+        .unzip();
+    let touches = sessions::store::touches(conn, &wanted).await?;
+    let mut attributions = vec![Attribution::Unmatched(UnmatchedReason::NoVisitorId); drafts.len()];
+    for (place, touches) in places.into_iter().zip(touches) {
+        let draft = drafts[place];
+        let lookback = chrono::TimeDelta::days(i64::from(draft.origin.lookback_days));
+        attributions[place] = attribute(touches, draft.conversion.event_time, lookback);
+    }
+    Ok(attributions)
+}
+
+/// The outcome of each of `drafts` that was there already, by its place among them.
+pub async fn find_duplicates(
+    conn: &mut PgConnection,
+    drafts: &[&Draft],
+    sealer: &Sealer,
+) -> Result<HashMap<usize, Outcome>, sqlx::Error> {
+    let identities: Vec<Identity<'_>> = drafts.iter().map(|draft| draft.identity()).collect();
+    let firsts = store::find(conn, &identities).await?;
+    Ok(firsts
+        .into_iter()
+        .map(|first| {
+            let differs = differs(&first, drafts[first.index], sealer);
+            (first.index, Outcome::Duplicate { first: first.receipt, differs })
+        })
+        .collect())
+}
+
+/// Names of the fields in which a repeat differs from the first. Personal fields that retention has taken are past comparing.
+fn differs(first: &First, repeat: &Draft, sealer: &Sealer) -> Vec<String> {
+    let mut names = content_differs(&first.payload, &repeat.conversion.payload);
+    let clear = |sealed: Option<&[u8]>, event_id| match sealed {
+        None => Some("{}".to_owned()),
+        Some(sealed) => {
+            let opened = sealer.open(sealed, &seal_context(first.property_id, event_id)).ok()?;
+            String::from_utf8(opened).ok()
+        }
+    };
+    let of_first = clear(first.personal_sealed.as_deref(), first.receipt.event_id);
+    let of_repeat = clear(repeat.personal_sealed.as_deref(), repeat.event_id);
+    if let (Some(of_first), Some(of_repeat)) = (of_first, of_repeat) {
+        names.extend(content_differs(&of_first, &of_repeat));
+    }
+    names
+}

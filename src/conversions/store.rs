@@ -1,0 +1,199 @@
+//! `conversions` and `credits`.
+
+use std::collections::HashSet;
+
+use chrono::{DateTime, Utc};
+use rust_decimal::Decimal;
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use super::outcome::{Credit, Match, Receipt};
+use super::record::{Draft, Identity};
+use crate::attribution::{Attribution, UNITS, Weights, weigh};
+use crate::domain::touch::Touch;
+
+/// A conversion with its match.
+pub struct Row<'a> {
+    /// What was sent.
+    pub draft: &'a Draft,
+    /// What the look at the visitor's touches found.
+    pub attribution: &'a Attribution,
+}
+
+/// Stores the conversions that are not there yet; the ids of those that were stored. Rows come in the order of their identity: writers
+/// that share keys then wait for each other in one direction only, and never in a circle.
+pub async fn insert(conn: &mut PgConnection, rows: &[Row<'_>]) -> Result<HashSet<Uuid>, sqlx::Error> {
+    let text = |of: fn(&Draft) -> Option<&str>| rows.iter().map(|row| of(row.draft)).collect::<Vec<Option<&str>>>();
+    let id = |of: fn(&Draft) -> Uuid| rows.iter().map(|row| of(row.draft)).collect::<Vec<Uuid>>();
+    let time = |of: fn(&Draft) -> DateTime<Utc>| rows.iter().map(|row| of(row.draft)).collect::<Vec<_>>();
+    let matches: Vec<Match> = rows
+        .iter()
+        .map(|row| Match::of(row.attribution, row.draft.conversion.event_time, row.draft.origin.lookback_days))
+        .collect();
+    let stored = sqlx::query_scalar!(
+        r#"insert into conversions (property_id, event_id, attribution_id, topic, conversion_id, event_name, purchase_id, event_time, received_at,
+               value, currency, visitor_id, user_id, match_reason, session_id, nearest_session_at, lookback_days, payload, personal_sealed,
+               source, key_id)
+           select property_id, event_id, attribution_id, topic, conversion_id, event_name, purchase_id, event_time, received_at,
+               value, currency, visitor_id, user_id, match_reason, session_id, nearest_session_at, lookback_days, payload::json, personal_sealed,
+               source, key_id
+           from unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::text[], $6::text[], $7::text[], $8::timestamptz[], $9::timestamptz[],
+               $10::numeric[], $11::text[], $12::text[], $13::text[], $14::text[], $15::text[], $16::timestamptz[], $17::smallint[], $18::text[],
+               $19::bytea[], $20::text[], $21::uuid[])
+             as t(property_id, event_id, attribution_id, topic, conversion_id, event_name, purchase_id, event_time, received_at,
+               value, currency, visitor_id, user_id, match_reason, session_id, nearest_session_at, lookback_days, payload, personal_sealed,
+               source, key_id)
+           on conflict on constraint conversions_once do nothing
+           returning event_id"#,
+        &id(|d| d.origin.tenant.property_id),
+        &id(|d| d.event_id),
+        &id(|d| d.origin.tenant.attribution_id),
+        &text(|d| Some(d.conversion.topic.as_str())) as &[Option<&str>],
+        &text(|d| Some(&d.conversion.conversion_id)) as &[Option<&str>],
+        &text(|d| d.conversion.event_name.as_deref()) as &[Option<&str>],
+        &text(|d| d.conversion.purchase_id.as_deref()) as &[Option<&str>],
+        &time(|d| d.conversion.event_time),
+        &time(|d| d.origin.received_at),
+        &rows.iter().map(|row| row.draft.conversion.money.map(|money| money.amount)).collect::<Vec<_>>() as &[Option<Decimal>],
+        &text(|d| d.conversion.money.map(|money| money.currency.code())) as &[Option<&str>],
+        &text(|d| d.conversion.visitor_id.as_deref()) as &[Option<&str>],
+        &text(|d| d.conversion.user_id.as_deref()) as &[Option<&str>],
+        &matches.iter().map(|found| found.reason.as_str()).collect::<Vec<_>>() as &[&str],
+        &matches.iter().map(|found| found.credit.as_ref().map(|credit| credit.touch.session_id.as_str())).collect::<Vec<_>>()
+            as &[Option<&str>],
+        &matches.iter().map(|found| found.nearest_session_at).collect::<Vec<_>>() as &[Option<DateTime<Utc>>],
+        &rows.iter().map(|row| row.draft.origin.lookback_days).collect::<Vec<_>>(),
+        &text(|d| Some(&d.conversion.payload)) as &[Option<&str>],
+        &rows.iter().map(|row| row.draft.personal_sealed.as_deref()).collect::<Vec<_>>() as &[Option<&[u8]>],
+        &text(|d| Some(d.origin.source.as_str())) as &[Option<&str>],
+        &rows.iter().map(|row| row.draft.origin.key_id).collect::<Vec<_>>() as &[Option<Uuid>],
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(stored.into_iter().collect())
+}
+
+/// Stores the journeys of conversions that were stored just now, a row a touch, as the first version of their credit.
+pub async fn insert_credits(conn: &mut PgConnection, rows: &[Row<'_>]) -> Result<(), sqlx::Error> {
+    let mut credits: Vec<(&Draft, i16, &Touch, Weights)> = Vec::with_capacity(rows.len() * 3);
+    for row in rows {
+        let Attribution::Matched(journey) = row.attribution else { continue };
+        let clicks: Vec<DateTime<Utc>> = journey.iter().map(|touch| touch.clicked_at).collect();
+        let weights = weigh(&clicks, row.draft.conversion.event_time);
+        credits.extend(
+            journey.iter().zip(weights).zip(1i16..).map(|((touch, weights), position)| (row.draft, position, touch, weights)),
+        );
+    }
+    if credits.is_empty() {
+        return Ok(());
+    }
+    let text = |of: fn(&Touch) -> Option<&str>| credits.iter().map(|(_, _, touch, _)| of(touch)).collect::<Vec<Option<&str>>>();
+    let units = |of: fn(&Weights) -> i32| credits.iter().map(|(_, _, _, weights)| of(weights)).collect::<Vec<i32>>();
+    sqlx::query!(
+        r#"insert into credits (property_id, event_id, version, position, session_id, clicked_at, direct, source, medium, campaign, campaign_id,
+               click_id, last_click, first_click, linear, time_decay, position_based)
+           select property_id, event_id, 1, position, session_id, clicked_at, direct, source, medium, campaign, campaign_id,
+               click_id, last_click, first_click, linear, time_decay, position_based
+           from unnest($1::uuid[], $2::uuid[], $3::smallint[], $4::text[], $5::timestamptz[], $6::boolean[], $7::text[], $8::text[], $9::text[],
+               $10::text[], $11::text[], $12::integer[], $13::integer[], $14::integer[], $15::integer[], $16::integer[])
+             as t(property_id, event_id, position, session_id, clicked_at, direct, source, medium, campaign, campaign_id, click_id,
+               last_click, first_click, linear, time_decay, position_based)"#,
+        &credits.iter().map(|(draft, ..)| draft.origin.tenant.property_id).collect::<Vec<_>>(),
+        &credits.iter().map(|(draft, ..)| draft.event_id).collect::<Vec<_>>(),
+        &credits.iter().map(|(_, position, ..)| *position).collect::<Vec<_>>(),
+        &text(|touch| Some(&touch.session_id)) as &[Option<&str>],
+        &credits.iter().map(|(_, _, touch, _)| touch.clicked_at).collect::<Vec<_>>(),
+        &credits.iter().map(|(_, _, touch, _)| touch.direct).collect::<Vec<_>>(),
+        &text(|touch| touch.source.as_deref()) as &[Option<&str>],
+        &text(|touch| touch.medium.as_deref()) as &[Option<&str>],
+        &text(|touch| touch.campaign.as_deref()) as &[Option<&str>],
+        &text(|touch| touch.campaign_id.as_deref()) as &[Option<&str>],
+        &text(|touch| touch.click_id.as_deref()) as &[Option<&str>],
+        &units(|w| w.last_click),
+        &units(|w| w.first_click),
+        &units(|w| w.linear),
+        &units(|w| w.time_decay),
+        &units(|w| w.position_based),
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// A conversion that stands, as far as a repeat needs to know it.
+pub struct First {
+    /// Place in the identities that were asked for.
+    pub index: usize,
+    /// The tenant.
+    pub property_id: Uuid,
+    /// What was stored.
+    pub receipt: Receipt,
+    /// The payload, without personal data.
+    pub payload: String,
+    /// The personal data, unless retention has taken it.
+    pub personal_sealed: Option<Vec<u8>>,
+}
+
+/// The conversions that stand under these identities, with the newest version of their credit.
+pub async fn find(conn: &mut PgConnection, identities: &[Identity<'_>]) -> Result<Vec<First>, sqlx::Error> {
+    let rows = sqlx::query!(
+        r#"select w.index as "index!", c.property_id, c.event_id, c.event_time, c.match_reason, c.nearest_session_at, c.lookback_days,
+               c.payload::text as "payload!", c.personal_sealed, l.touches as "touches?", l.session_id as "session_id?",
+               l.clicked_at as "clicked_at?", l.direct as "direct?", l.source, l.medium, l.campaign, l.campaign_id, l.click_id
+           from unnest($1::bigint[], $2::uuid[], $3::uuid[], $4::text[], $5::text[])
+                as w(index, property_id, attribution_id, topic, conversion_id)
+           join conversions c on c.property_id = w.property_id and c.attribution_id = w.attribution_id and c.topic = w.topic
+                and c.conversion_id = w.conversion_id
+           left join lateral (
+               select k.*, k.position as touches from credits k
+               where k.property_id = c.property_id and k.event_id = c.event_id and k.last_click = $6
+               order by k.version desc limit 1
+           ) l on true"#,
+        &(0..identities.len()).map(|index| index as i64).collect::<Vec<_>>(),
+        &identities.iter().map(|(tenant, ..)| tenant.property_id).collect::<Vec<_>>(),
+        &identities.iter().map(|(tenant, ..)| tenant.attribution_id).collect::<Vec<_>>(),
+        &identities.iter().map(|(_, topic, _)| *topic).collect::<Vec<_>>() as &[&str],
+        &identities.iter().map(|(_, _, conversion_id)| *conversion_id).collect::<Vec<_>>() as &[&str],
+        UNITS,
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows
+        .into_iter()
+        .map(|row| {
+            let credit = match (row.touches, row.session_id, row.clicked_at, row.direct) {
+                (Some(touches), Some(session_id), Some(clicked_at), Some(direct)) => Some(Credit {
+                    // Last click credits the last touch, whose position is therefore their number.
+                    touches: usize::try_from(touches).unwrap_or(0),
+                    touch: Touch {
+                        session_id,
+                        clicked_at,
+                        direct,
+                        source: row.source,
+                        medium: row.medium,
+                        campaign: row.campaign,
+                        campaign_id: row.campaign_id,
+                        click_id: row.click_id,
+                    },
+                }),
+                _ => None,
+            };
+            First {
+                index: usize::try_from(row.index).unwrap_or(usize::MAX),
+                property_id: row.property_id,
+                receipt: Receipt {
+                    event_id: row.event_id,
+                    matched: Match {
+                        reason: row.match_reason,
+                        credit,
+                        nearest_session_at: row.nearest_session_at,
+                        event_time: row.event_time,
+                        lookback_days: row.lookback_days,
+                    },
+                },
+                payload: row.payload,
+                personal_sealed: row.personal_sealed,
+            }
+        })
+        .collect())
+}

@@ -1,0 +1,281 @@
+//! Group commit: a writer takes whatever waits, commits it in one transaction, answers, and takes again. No timer: batches grow with load,
+//! and a lone request waits for nobody.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use metrics::{Counter, Histogram};
+use sqlx::postgres::PgConnectOptions;
+use sqlx::{Connection as _, PgConnection};
+use tokio::sync::{Mutex, mpsc};
+use tokio::time::{Instant, timeout};
+
+use super::outcome::{Match, Outcome, Receipt};
+use super::record::Draft;
+use super::recorder::{Job, Unavailable};
+use super::steps::{attribute_all, find_duplicates};
+use super::store::{self, Row};
+use crate::activity;
+use crate::platform::db::{self, Failure};
+use crate::platform::secrets::Sealer;
+
+/// A transaction that has not come to its end by then never will: the connection is given up.
+const GIVE_UP_AFTER: Duration = Duration::from_secs(5);
+/// How often a batch that met a deadlock or the like is tried again.
+const TRIES: usize = 3;
+
+type Waiting = Arc<Mutex<mpsc::UnboundedReceiver<Job>>>;
+type Settled = Result<Vec<Outcome>, Unavailable>;
+
+/// Takes, commits, answers.
+pub(super) struct Writer {
+    database: PgConnectOptions,
+    conn: Option<PgConnection>,
+    sealer: Sealer,
+    max_batch: usize,
+    reachable: Arc<AtomicBool>,
+    batch_events: Histogram,
+    commit_seconds: Histogram,
+    split: Counter,
+}
+
+impl Writer {
+    pub(super) fn new(
+        database: PgConnectOptions,
+        sealer: Sealer,
+        max_batch: usize,
+        reachable: Arc<AtomicBool>,
+    ) -> Self {
+        Self {
+            database,
+            conn: None,
+            sealer,
+            max_batch,
+            reachable,
+            batch_events: metrics::histogram!("trustdata_recorder_batch_events"),
+            commit_seconds: metrics::histogram!("trustdata_recorder_commit_seconds"),
+            split: metrics::counter!("trustdata_recorder_splits_total"),
+        }
+    }
+
+    /// Works until the queue is closed and empty.
+    pub(super) async fn run(mut self, waiting: Waiting) {
+        loop {
+            let jobs = take(&mut *waiting.lock().await, self.max_batch).await;
+            if jobs.is_empty() {
+                return;
+            }
+            self.batch_events.record(jobs.iter().map(|job| job.drafts.len()).sum::<usize>() as f64);
+            let started = Instant::now();
+            let settled = self.settle(&jobs).await;
+            self.commit_seconds.record(started.elapsed().as_secs_f64());
+            for (job, settled) in jobs.into_iter().zip(settled) {
+                // A caller that has gone away is no error: what it sent is settled all the same.
+                let _gone = job.reply.send(settled);
+            }
+        }
+    }
+
+    /// Commits the jobs together; a batch that holds a row which the database refuses is halved until that row is alone.
+    async fn settle(&mut self, jobs: &[Job]) -> Vec<Settled> {
+        match self.commit(jobs).await {
+            Ok(outcomes) => outcomes.into_iter().map(Ok).collect(),
+            Err(Trouble::Away(cause)) => jobs.iter().map(|_| Err(Unavailable::Away(cause.clone()))).collect(),
+            Err(Trouble::BadRow) => {
+                self.split.increment(1);
+                match jobs {
+                    [job] => vec![self.settle_one_by_one(job).await],
+                    _ => {
+                        let (left, right) = jobs.split_at(jobs.len() / 2);
+                        let mut settled = Box::pin(self.settle(left)).await;
+                        settled.extend(Box::pin(self.settle(right)).await);
+                        settled
+                    }
+                }
+            }
+        }
+    }
+
+    /// Commits each event of a request alone, then its audit row.
+    async fn settle_one_by_one(&mut self, job: &Job) -> Settled {
+        let mut outcomes = Vec::with_capacity(job.drafts.len());
+        for draft in &job.drafts {
+            match self.commit_rows(&[draft], |_| Vec::new()).await {
+                Ok(outcome) => outcomes.extend(outcome),
+                Err(Trouble::BadRow) => outcomes.push(Outcome::Unstorable),
+                Err(Trouble::Away(cause)) => return Err(Unavailable::Away(cause)),
+            }
+        }
+        let entry = complete(job, &outcomes);
+        match self.commit_rows(&[], |_| vec![entry]).await {
+            Ok(_) => Ok(outcomes),
+            Err(Trouble::Away(cause)) => Err(Unavailable::Away(cause)),
+            Err(Trouble::BadRow) => Err(Unavailable::Away("the audit row was refused".to_owned())),
+        }
+    }
+
+    async fn commit(&mut self, jobs: &[Job]) -> Result<Vec<Vec<Outcome>>, Trouble> {
+        let drafts: Vec<&Draft> = jobs.iter().flat_map(|job| &job.drafts).collect();
+        let per_job = |outcomes: &[Outcome]| {
+            let mut rest = outcomes;
+            let mut lists = Vec::with_capacity(jobs.len());
+            for job in jobs {
+                let (own, others) = rest.split_at(job.drafts.len());
+                lists.push(own.to_vec());
+                rest = others;
+            }
+            lists
+        };
+        let entries = |outcomes: &[Outcome]| {
+            jobs.iter().zip(per_job(outcomes)).map(|(job, outcomes)| complete(job, &outcomes)).collect()
+        };
+        let outcomes = self.commit_rows(&drafts, entries).await?;
+        Ok(per_job(&outcomes))
+    }
+
+    /// One transaction: conversions, credits, and the audit rows that `entries` makes of the outcomes.
+    async fn commit_rows(
+        &mut self,
+        drafts: &[&Draft],
+        entries: impl Fn(&[Outcome]) -> Vec<activity::Entry>,
+    ) -> Result<Vec<Outcome>, Trouble> {
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            let sealer = self.sealer.clone();
+            let attempt = async {
+                let conn = self.connection().await?;
+                transact(conn, drafts, &entries, &sealer).await
+            };
+            let error = match timeout(GIVE_UP_AFTER, attempt).await {
+                Ok(Ok(outcomes)) => {
+                    self.note_reachable(true, "");
+                    return Ok(outcomes);
+                }
+                Ok(Err(error)) => error,
+                Err(_elapsed) => sqlx::Error::PoolTimedOut,
+            };
+            match db::failure(&error) {
+                Failure::BadRow => return Err(Trouble::BadRow),
+                Failure::Conflict if tries < TRIES => {}
+                Failure::Conflict | Failure::Away => {
+                    // In what state the connection is, nobody knows.
+                    self.conn = None;
+                    let cause = error.to_string();
+                    self.note_reachable(false, &cause);
+                    return Err(Trouble::Away(cause));
+                }
+            }
+        }
+    }
+
+    async fn connection(&mut self) -> Result<&mut PgConnection, sqlx::Error> {
+        match &mut self.conn {
+            Some(conn) => Ok(conn),
+            empty => Ok(empty.insert(db::connect(&self.database).await?)),
+        }
+    }
+
+    /// Logs the change, not each failure.
+    fn note_reachable(&self, now: bool, cause: &str) {
+        if self.reachable.swap(now, Ordering::Relaxed) != now {
+            match now {
+                true => tracing::info!("the recorder reaches the database again"),
+                false => tracing::error!(cause, "the recorder cannot reach the database"),
+            }
+        }
+    }
+}
+
+/// Why a batch was not committed.
+enum Trouble {
+    /// A row in it can never be stored.
+    BadRow,
+    /// The database is away.
+    Away(String),
+}
+
+/// Waits for a job, then takes what else is there, up to `max_batch` events; nothing when the queue is closed.
+async fn take(waiting: &mut mpsc::UnboundedReceiver<Job>, max_batch: usize) -> Vec<Job> {
+    let Some(first) = waiting.recv().await else { return Vec::new() };
+    let mut events = first.drafts.len();
+    let mut jobs = vec![first];
+    while events < max_batch
+        && let Ok(job) = waiting.try_recv()
+    {
+        events += job.drafts.len();
+        jobs.push(job);
+    }
+    jobs
+}
+
+/// Match, store, find the first of what was there, credit, audit; in one transaction but for the match, which needs none.
+async fn transact(
+    conn: &mut PgConnection,
+    drafts: &[&Draft],
+    entries: impl Fn(&[Outcome]) -> Vec<activity::Entry>,
+    sealer: &Sealer,
+) -> Result<Vec<Outcome>, sqlx::Error> {
+    let attributions = attribute_all(conn, drafts).await?;
+    let mut order: Vec<usize> = (0..drafts.len()).collect();
+    order.sort_unstable_by_key(|place| drafts[*place].identity());
+    let row = |place: &usize| Row { draft: drafts[*place], attribution: &attributions[*place] };
+    let rows: Vec<Row<'_>> = order.iter().map(row).collect();
+
+    let mut transaction = conn.begin().await?;
+    let stored = match rows.is_empty() {
+        true => Default::default(),
+        false => store::insert(&mut transaction, &rows).await?,
+    };
+    let (fresh, repeats): (Vec<usize>, Vec<usize>) =
+        (0..drafts.len()).partition(|place| stored.contains(&drafts[*place].event_id));
+    let mut outcomes = vec![Outcome::Unstorable; drafts.len()];
+    for place in &fresh {
+        let draft = drafts[*place];
+        let matched = Match::of(&attributions[*place], draft.conversion.event_time, draft.origin.lookback_days);
+        outcomes[*place] = Outcome::Recorded(Receipt { event_id: draft.event_id, matched });
+    }
+    if !fresh.is_empty() {
+        store::insert_credits(&mut transaction, &fresh.iter().map(row).collect::<Vec<_>>()).await?;
+    }
+    if !repeats.is_empty() {
+        let asked: Vec<&Draft> = repeats.iter().map(|place| drafts[*place]).collect();
+        let mut found = find_duplicates(&mut transaction, &asked, sealer).await?;
+        for (index, place) in repeats.iter().enumerate() {
+            // The row that stood in the way was deleted since: the next try stores this one.
+            outcomes[*place] = found.remove(&index).ok_or(sqlx::Error::RowNotFound)?;
+        }
+    }
+    activity::store::insert(&mut transaction, &entries(&outcomes)).await?;
+    transaction.commit().await?;
+    Ok(outcomes)
+}
+
+/// The audit row of a request whose events were settled.
+fn complete(job: &Job, outcomes: &[Outcome]) -> activity::Entry {
+    let mut entry = job.activity.clone();
+    let receipts: Vec<&Receipt> = outcomes.iter().filter_map(Outcome::receipt).collect();
+    let count = |n: usize| i32::try_from(n).unwrap_or(i32::MAX);
+    entry.accepted = count(receipts.len());
+    entry.rejected += count(outcomes.len() - receipts.len());
+    entry.session_matched = Some(receipts.iter().any(|receipt| receipt.matched.is_matched()));
+    entry.duplicate =
+        !outcomes.is_empty() && outcomes.iter().all(|outcome| matches!(outcome, Outcome::Duplicate { .. }));
+    if receipts.is_empty() {
+        entry.status = activity::Status::ValidationError;
+        entry.http_status = 422;
+        entry.code = Some("validation_failed");
+        entry.session_matched = None;
+    }
+    if let ([outcome], [draft], false) = (outcomes, job.drafts.as_slice(), job.array) {
+        entry.conversion_id = Some(draft.conversion.conversion_id.clone());
+        entry.event_id = outcome.receipt().map(|receipt| receipt.event_id);
+        if let Outcome::Duplicate { differs, .. } = outcome
+            && !differs.is_empty()
+        {
+            entry.differs = Some(differs.join(","));
+        }
+    }
+    entry
+}

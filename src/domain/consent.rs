@@ -1,0 +1,23 @@
+//! What the visitor agreed to. Absent is unknown, and unknown is not granted.
+
+use serde::{Deserialize, Serialize};
+
+/// The four flags of a payload or a session.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Consent {
+    /// May be measured.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub analytics: Option<bool>,
+    /// May be sent to ad platforms.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub advertising: Option<bool>,
+    /// May be remembered for convenience.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub preferences: Option<bool>,
+    /// False: the visitor opted out of the sale of data (US).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sale_of_data: Option<bool>,
+}
+
+/// The names of the flags on the wire.
+pub const FLAGS: [&str; 4] = ["analytics", "advertising", "preferences", "sale_of_data"];

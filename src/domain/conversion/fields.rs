@@ -1,0 +1,111 @@
+//! A payload's fields by name: found, split by what may be kept in clear, compared.
+
+use std::borrow::Cow;
+
+use serde_json::value::RawValue;
+
+use crate::domain::json::{self, Kind, Object};
+use crate::domain::personal::is_sealed;
+
+/// Older names that are still understood.
+const ALIASES: [(&str, &str); 3] =
+    [("transaction_id", "conversion_id"), ("product_id", "id"), ("product_name", "name")];
+
+/// The value of the field `name`, or of its older name; null, like absence, is nothing.
+pub fn get<'a>(object: &Object<'a>, name: &str) -> Option<&'a RawValue> {
+    let find = |wanted: &str| {
+        object.fields.iter().find(|(field, raw)| field == wanted && Kind::of(raw) != Kind::Null).map(|(_, raw)| *raw)
+    };
+    find(name).or_else(|| ALIASES.iter().find(|(_, today)| *today == name).and_then(|(older, _)| find(older)))
+}
+
+/// Splits an event into the JSON text that is kept in clear and the one that is sealed, each field as it was sent.
+pub fn split(object: &Object<'_>) -> (String, Option<String>) {
+    let (mut clear, mut sealed) = (String::with_capacity(512), String::new());
+    for (name, raw) in &object.fields {
+        let text = if is_sealed(name) { &mut sealed } else { &mut clear };
+        text.push(if text.is_empty() { '{' } else { ',' });
+        push_name(text, name);
+        text.push(':');
+        text.push_str(raw.get());
+    }
+    if clear.is_empty() {
+        clear.push('{');
+    }
+    clear.push('}');
+    (clear, (!sealed.is_empty()).then(|| sealed + "}"))
+}
+
+fn push_name(text: &mut String, name: &str) {
+    let plain = name.bytes().all(|byte| byte >= 0x20 && byte != b'"' && byte != b'\\');
+    if plain {
+        text.push('"');
+        text.push_str(name);
+        text.push('"');
+    } else {
+        text.push_str(&serde_json::Value::from(name).to_string());
+    }
+}
+
+/// Names of the fields that differ between the first event and its repeat, both JSON text of objects; in order, each once. An id that is
+/// told in another way, or an absence told as null or "", is no difference.
+pub fn content_differs(first: &str, repeat: &str) -> Vec<String> {
+    let (Ok(first), Ok(repeat)) = (serde_json::from_str(first), serde_json::from_str(repeat)) else {
+        return Vec::new();
+    };
+    let (first, repeat): (Object<'_>, Object<'_>) = (first, repeat);
+    let mut names: Vec<&Cow<'_, str>> = first.fields.iter().chain(&repeat.fields).map(|(name, _)| name).collect();
+    names.sort_unstable();
+    names.dedup();
+    names
+        .into_iter()
+        .filter(|name| !matches!(name.as_ref(), "conversion_id" | "transaction_id"))
+        .filter(|name| {
+            let (first, repeat) = (told(&first, name), told(&repeat, name));
+            match (first, repeat) {
+                (Some(first), Some(repeat)) => !json::same(first, repeat) && !same_currency(name, first, repeat),
+                (None, None) => false,
+                _ => true,
+            }
+        })
+        .map(|name| crate::domain::text::shown(name, 64))
+        .collect()
+}
+
+fn told<'a>(object: &Object<'a>, name: &str) -> Option<&'a RawValue> {
+    let raw = object.fields.iter().find(|(field, _)| field == name).map(|(_, raw)| *raw)?;
+    (Kind::of(raw) != Kind::Null && raw.get() != "\"\"").then_some(raw)
+}
+
+fn same_currency(name: &str, first: &RawValue, repeat: &RawValue) -> bool {
+    name == "currency" && first.get().eq_ignore_ascii_case(repeat.get())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn personal_fields_are_split_off() {
+        let event = r#"{"conversion_id":"1","user_data":{"email":"a@b.c"},"x":[1, 2],"Email":"d@e.f","q\"":1}"#;
+        let (clear, sealed) = split(&serde_json::from_str(event).unwrap());
+        assert_eq!(clear, r#"{"conversion_id":"1","x":[1, 2],"q\"":1}"#);
+        assert_eq!(sealed.unwrap(), r#"{"user_data":{"email":"a@b.c"},"Email":"d@e.f"}"#);
+        assert_eq!(split(&serde_json::from_str("{}").unwrap()), ("{}".to_owned(), None));
+    }
+
+    #[test]
+    fn differences_are_named_once_each() {
+        let table: &[(&str, &str, &[&str])] = &[
+            (r#"{"value":99}"#, r#"{"value":"99.00"}"#, &[]),
+            (r#"{"value":99,"currency":"EUR"}"#, r#"{"currency":"eur","value":98}"#, &["value"]),
+            (r#"{"conversion_id":"7"}"#, r#"{"transaction_id":7}"#, &[]),
+            (r#"{"a":null,"b":""}"#, r#"{}"#, &[]),
+            (r#"{"a":1}"#, r#"{"b":1}"#, &["a", "b"]),
+            (r#"{"products":[{"id":"1"}]}"#, r#"{"products":[{"id":"2"}]}"#, &["products"]),
+        ];
+        for (first, repeat, expected) in table {
+            assert_eq!(content_differs(first, repeat), *expected, "{first} {repeat}");
+        }
+    }
+}

@@ -1,0 +1,242 @@
+//! A landing: what a page's URL and the referrer say about where the visitor came from.
+
+use std::collections::BTreeMap;
+
+use url::Url;
+
+use super::click_id::{self, ClickId};
+use super::personal::{MASK, is_masked};
+
+/// Hosts that a visitor only returns from: they bring nobody.
+const PAYMENT_PROVIDERS: [&str; 8] = [
+    "paypal.com", "stripe.com", "klarna.com", "adyen.com", "mollie.com", "checkout.com", "pay.google.com",
+    "payments.amazon.com",
+];
+
+/// Characters that a kept field may have; longer ones are cut.
+const MOST_KEPT: usize = 512;
+/// Bytes that a landing URL or a referrer may have.
+pub const MAX_URL: usize = 8192;
+
+/// Where a visit came from.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Campaign {
+    /// `utm_source`
+    pub source: Option<String>,
+    /// `utm_medium`
+    pub medium: Option<String>,
+    /// `utm_campaign`
+    pub campaign: Option<String>,
+    /// `trdt_cpid`
+    pub campaign_id: Option<String>,
+    /// `trdt_agid`
+    pub ad_group_id: Option<String>,
+    /// `trdt_kwid`
+    pub keyword_id: Option<String>,
+    /// `trdt_ctid`
+    pub creative_id: Option<String>,
+    /// `utm_term`
+    pub term: Option<String>,
+    /// `utm_content`
+    pub content: Option<String>,
+}
+
+/// A landing as it is kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Landing {
+    /// The URL, masked.
+    pub url: String,
+    /// The referrer, masked, when another site sent the visitor.
+    pub referrer: Option<String>,
+    /// The campaign.
+    pub campaign: Campaign,
+    /// Click ids and their companions, by canonical name.
+    pub click_ids: BTreeMap<String, String>,
+}
+
+/// Not the URL of a page.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("must be an http or https URL of at most 8192 bytes")]
+pub struct NotAPage;
+
+impl Landing {
+    /// Reads a landing page's URL and the referrer that came with it; a referrer that is no URL counts as none.
+    pub fn parse(url: &str, referrer: Option<&str>) -> Result<Self, NotAPage> {
+        let page = parse_page(url)?;
+        let mut campaign = Campaign::default();
+        let mut click_ids = BTreeMap::new();
+        for (name, value) in page.query_pairs() {
+            let value = kept(&value);
+            if value.is_empty() {
+                continue;
+            }
+            if let Some(slot) = campaign.slot(&name) {
+                slot.get_or_insert(value);
+            } else if let Some(canonical) = canonical_click_id(&name) {
+                click_ids.entry(canonical.to_owned()).or_insert(value);
+            }
+        }
+        let referrer = referrer.and_then(|text| parse_page(text).ok()).filter(|from| is_external(from, &page));
+        Ok(Self { url: masked(page), referrer: referrer.map(masked), campaign, click_ids })
+    }
+
+    /// The click id that tells the network.
+    pub fn click_id(&self) -> Option<&'static ClickId> {
+        click_id::ALL.iter().find(|known| self.click_ids.contains_key(known.name))
+    }
+
+    /// Whether it is no touch at all: nobody sent the visitor.
+    pub fn is_direct(&self) -> bool {
+        self.campaign == Campaign::default() && self.click_id().is_none() && self.referrer.is_none()
+    }
+
+    /// The source, or what the click id or the referrer says in its place.
+    pub fn source(&self) -> Option<String> {
+        let implied = || self.click_id().map(|id| id.source.to_owned());
+        self.campaign.source.clone().or_else(implied).or_else(|| self.referrer_host())
+    }
+
+    /// The medium, or what the click id or the referrer says in its place.
+    pub fn medium(&self) -> Option<String> {
+        let implied = || self.click_id().map(|id| id.medium.to_owned());
+        let referral = || (self.campaign.source.is_none() && self.referrer.is_some()).then(|| "referral".to_owned());
+        self.campaign.medium.clone().or_else(implied).or_else(referral)
+    }
+
+    fn referrer_host(&self) -> Option<String> {
+        let referrer = Url::parse(self.referrer.as_deref()?).ok()?;
+        referrer.host_str().map(|host| bare_host(host).to_owned())
+    }
+}
+
+impl Campaign {
+    /// The field that a query parameter fills.
+    fn slot(&mut self, parameter: &str) -> Option<&mut Option<String>> {
+        match parameter.to_ascii_lowercase().as_str() {
+            "utm_source" => Some(&mut self.source),
+            "utm_medium" => Some(&mut self.medium),
+            "utm_campaign" => Some(&mut self.campaign),
+            "utm_term" => Some(&mut self.term),
+            "utm_content" => Some(&mut self.content),
+            "trdt_cpid" => Some(&mut self.campaign_id),
+            "trdt_agid" => Some(&mut self.ad_group_id),
+            "trdt_kwid" => Some(&mut self.keyword_id),
+            "trdt_ctid" => Some(&mut self.creative_id),
+            _ => None,
+        }
+    }
+}
+
+/// The spelling under which a click id, or a companion of one, is kept.
+pub fn canonical_click_id(name: &str) -> Option<&'static str> {
+    let companion = || click_id::COMPANIONS.into_iter().find(|known| known.eq_ignore_ascii_case(name));
+    click_id::find(name).map(|id| id.name).or_else(companion)
+}
+
+/// A field's value as it is kept: no control characters, of bounded length.
+pub fn kept(value: &str) -> String {
+    super::text::shown(value.trim(), MOST_KEPT)
+}
+
+fn parse_page(text: &str) -> Result<Url, NotAPage> {
+    if text.len() > MAX_URL {
+        return Err(NotAPage);
+    }
+    let url = Url::parse(text).map_err(|_| NotAPage)?;
+    if matches!(url.scheme(), "http" | "https") && url.has_host() { Ok(url) } else { Err(NotAPage) }
+}
+
+fn is_external(referrer: &Url, page: &Url) -> bool {
+    let (Some(from), Some(to)) = (referrer.host_str(), page.host_str()) else { return false };
+    let (from, to) = (bare_host(from), bare_host(to));
+    let pays = |provider: &&str| from == **provider || from.ends_with(&format!(".{provider}"));
+    from != to && !PAYMENT_PROVIDERS.iter().any(|provider| pays(&provider))
+}
+
+fn bare_host(host: &str) -> &str {
+    host.strip_prefix("www.").unwrap_or(host)
+}
+
+/// The URL without credentials, and without the values of sensitive parameters.
+fn masked(mut url: Url) -> String {
+    // Only a URL without a host refuses these, and it has been turned away.
+    let _without_user = url.set_username("");
+    let _without_password = url.set_password(None);
+    let query = url.query().map(mask_pairs);
+    url.set_query(query.as_deref());
+    let fragment = url.fragment().map(mask_pairs);
+    url.set_fragment(fragment.as_deref());
+    url.into()
+}
+
+/// Masks `name=value` pairs in place, so that everything else stays as it was sent.
+fn mask_pairs(pairs: &str) -> String {
+    let mask = |pair: &str| {
+        let name = pair.split('=').next().unwrap_or_default();
+        let decoded = percent_encoding::percent_decode_str(name).decode_utf8_lossy();
+        // A single-page application's route may hold a query of its own: `#/route?token=...`.
+        let sensitive = pair.contains('=') && is_masked(decoded.rsplit('?').next().unwrap_or_default());
+        if sensitive { format!("{name}={MASK}") } else { pair.to_owned() }
+    };
+    pairs.split('&').map(mask).collect::<Vec<_>>().join("&")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn landing(url: &str, referrer: Option<&str>) -> Landing {
+        Landing::parse(url, referrer).unwrap()
+    }
+
+    #[test]
+    fn where_a_visit_came_from() {
+        // url, referrer -> direct, source, medium, click id
+        type Row = (&'static str, Option<&'static str>, bool, Option<&'static str>, Option<&'static str>, Option<&'static str>);
+        let table: &[Row] = &[
+            ("https://shop.example/", None, true, None, None, None),
+            ("https://shop.example/?utm_source=google&utm_medium=cpc&gclid=x", None, false, Some("google"), Some("cpc"), Some("gclid")),
+            ("https://shop.example/?GCLID=x", None, false, Some("google"), Some("cpc"), Some("gclid")),
+            ("https://shop.example/?gclid=", None, true, None, None, None),
+            ("https://shop.example/?gclsrc=aw.ds", None, true, None, None, None),
+            ("https://shop.example/?trdt_cpid=7", None, false, None, None, None),
+            ("https://shop.example/?utm_source=mail", Some("https://other.example/"), false, Some("mail"), None, None),
+            ("https://shop.example/", Some("https://www.blog.example/p?a=1"), false, Some("blog.example"), Some("referral"), None),
+            ("https://shop.example/", Some("https://www.shop.example/cart"), true, None, None, None),
+            ("https://shop.example/", Some("https://www.paypal.com/x"), true, None, None, None),
+            ("https://shop.example/", Some("not a url"), true, None, None, None),
+            ("https://shop.example/?fbclid=1", None, false, Some("facebook"), Some("social"), Some("fbclid")),
+        ];
+        for (url, referrer, direct, source, medium, click_id) in table {
+            let landing = landing(url, *referrer);
+            assert_eq!(landing.is_direct(), *direct, "{url}");
+            assert_eq!(landing.source().as_deref(), *source, "{url}");
+            assert_eq!(landing.medium().as_deref(), *medium, "{url}");
+            assert_eq!(landing.click_id().map(|id| id.name), *click_id, "{url}");
+        }
+    }
+
+    #[test]
+    fn nothing_sensitive_is_kept() {
+        let table = [
+            ("https://u:p@shop.example/a?email=j@x.y&b=1", "https://shop.example/a?email=[MASKED]&b=1"),
+            ("https://shop.example/?Access_Token=t&E-Mail=x", "https://shop.example/?Access_Token=[MASKED]&E-Mail=[MASKED]"),
+            ("https://shop.example/?%65mail=x", "https://shop.example/?%65mail=[MASKED]"),
+            ("https://shop.example/#/r?token=t&x=1", "https://shop.example/#/r?token=[MASKED]&x=1"),
+            ("https://shop.example/#token=t&x=1", "https://shop.example/#token=[MASKED]&x=1"),
+            ("https://shop.example/?emailing=x&q=a%20b", "https://shop.example/?emailing=x&q=a%20b"),
+        ];
+        for (url, expected) in table {
+            assert_eq!(landing(url, None).url, expected, "{url}");
+        }
+    }
+
+    #[test]
+    fn hostile_urls() {
+        for bad in ["", "javascript:alert(1)", "/relative", "ftp://x/", "http://", "data:text/html,x"] {
+            assert_eq!(Landing::parse(bad, None), Err(NotAPage), "{bad}");
+        }
+        assert_eq!(Landing::parse(&format!("https://x.example/?a={}", "a".repeat(MAX_URL)), None), Err(NotAPage));
+        assert!(Landing::parse("https://x.example/?utm_source=%ff%00", None).is_ok());
+    }
+}

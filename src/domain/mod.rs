@@ -1,0 +1,16 @@
+//! The words of the business, parsed once into types that hold. Pure: no I/O, no clock.
+
+pub mod click_id;
+pub mod consent;
+pub mod conversion;
+pub mod currency;
+pub mod faults;
+pub mod json;
+pub mod landing;
+pub mod money;
+pub mod personal;
+pub mod tenant;
+pub mod text;
+pub mod time;
+pub mod topic;
+pub mod touch;

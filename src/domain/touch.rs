@@ -1,0 +1,24 @@
+//! A touch: one visit in a visitor's journey.
+
+use chrono::{DateTime, Utc};
+
+/// What matching needs to know of a session, and what a journey keeps of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Touch {
+    /// The session.
+    pub session_id: String,
+    /// When it began: the click.
+    pub clicked_at: DateTime<Utc>,
+    /// Neither campaign, nor click id, nor external referrer.
+    pub direct: bool,
+    /// `utm_source` or what stands for it.
+    pub source: Option<String>,
+    /// `utm_medium` or what stands for it.
+    pub medium: Option<String>,
+    /// `utm_campaign`.
+    pub campaign: Option<String>,
+    /// The network's id of the campaign.
+    pub campaign_id: Option<String>,
+    /// Name of the click id.
+    pub click_id: Option<String>,
+}

@@ -1,0 +1,128 @@
+//! `webhook_keys`.
+
+use chrono::{DateTime, Utc};
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use super::Key;
+use super::last_used::Use;
+use crate::domain::tenant::Tenant;
+
+/// Keys with one prefix that are tried, at most: prefixes are random, two alike are already a wonder.
+const MOST_CANDIDATES: i64 = 4;
+/// Rows that a command lists, at most.
+const MOST_LISTED: i64 = 10_000;
+
+/// A key that a token may be.
+pub struct Candidate {
+    /// The key.
+    pub key_id: Uuid,
+    /// argon2id of the token it was made with.
+    pub hash: String,
+}
+
+/// Stores a new key under the hash of its token.
+pub async fn insert(conn: &mut PgConnection, key: &Key, hash: &str) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "insert into webhook_keys (property_id, key_id, attribution_id, name, prefix, hash, rate_limit, created_at, expires_at)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+        key.property_id,
+        key.key_id,
+        key.attribution_id,
+        key.name,
+        key.prefix,
+        hash,
+        key.rate_limit,
+        key.created_at,
+        key.expires_at,
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// The keys that a token with this prefix may be, revoked ones too.
+pub async fn candidates(conn: &mut PgConnection, tenant: Tenant, prefix: &str) -> Result<Vec<Candidate>, sqlx::Error> {
+    sqlx::query_as!(
+        Candidate,
+        "select key_id, hash from webhook_keys where property_id = $1 and attribution_id = $2 and prefix = $3 limit $4",
+        tenant.property_id,
+        tenant.attribution_id,
+        prefix,
+        MOST_CANDIDATES,
+    )
+    .fetch_all(conn)
+    .await
+}
+
+/// One key.
+pub async fn find(conn: &mut PgConnection, property_id: Uuid, key_id: Uuid) -> Result<Option<Key>, sqlx::Error> {
+    sqlx::query_as!(
+        Key,
+        "select key_id, property_id, attribution_id, name, prefix, rate_limit, created_at, expires_at, revoked_at, last_used_at
+         from webhook_keys where property_id = $1 and key_id = $2",
+        property_id,
+        key_id,
+    )
+    .fetch_optional(conn)
+    .await
+}
+
+/// The operator's list, across tenants, oldest first.
+pub async fn list(conn: &mut PgConnection, attribution_id: Option<Uuid>) -> Result<Vec<Key>, sqlx::Error> {
+    sqlx::query_as!(
+        Key,
+        "select key_id, property_id, attribution_id, name, prefix, rate_limit, created_at, expires_at, revoked_at, last_used_at
+         from webhook_keys where $1::uuid is null or attribution_id = $1 order by created_at, key_id limit $2",
+        attribution_id,
+        MOST_LISTED,
+    )
+    .fetch_all(conn)
+    .await
+}
+
+/// Revokes a key by the operator's word; the first revocation's time stands. None when there is no such key.
+pub async fn revoke(conn: &mut PgConnection, key_id: Uuid, at: DateTime<Utc>) -> Result<Option<Key>, sqlx::Error> {
+    sqlx::query_as!(
+        Key,
+        "update webhook_keys set revoked_at = coalesce(revoked_at, $2) where key_id = $1
+         returning key_id, property_id, attribution_id, name, prefix, rate_limit, created_at, expires_at, revoked_at, last_used_at",
+        key_id,
+        at,
+    )
+    .fetch_optional(conn)
+    .await
+}
+
+/// Sets a key's limit by the operator's word. None when there is no such key.
+pub async fn set_rate_limit(conn: &mut PgConnection, key_id: Uuid, per_minute: i32) -> Result<Option<Key>, sqlx::Error> {
+    sqlx::query_as!(
+        Key,
+        "update webhook_keys set rate_limit = $2 where key_id = $1
+         returning key_id, property_id, attribution_id, name, prefix, rate_limit, created_at, expires_at, revoked_at, last_used_at",
+        key_id,
+        per_minute,
+    )
+    .fetch_optional(conn)
+    .await
+}
+
+/// Writes when keys were last used; several instances make one write a minute between them.
+pub async fn note_uses(conn: &mut PgConnection, uses: &[Use]) -> Result<(), sqlx::Error> {
+    let properties: Vec<Uuid> = uses.iter().map(|used| used.property_id).collect();
+    let keys: Vec<Uuid> = uses.iter().map(|used| used.key_id).collect();
+    let times: Vec<DateTime<Utc>> = uses.iter().map(|used| used.at).collect();
+    sqlx::query!(
+        "update webhook_keys k set last_used_at = u.at
+         from (select property_id, key_id, max(at) as at from unnest($1::uuid[], $2::uuid[], $3::timestamptz[]) as t(property_id, key_id, at)
+               group by 1, 2) u
+         where k.property_id = u.property_id and k.key_id = u.key_id
+           and (k.last_used_at is null or k.last_used_at <= u.at - interval '1 minute')",
+        &properties,
+        &keys,
+        &times,
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}

@@ -1,0 +1,22 @@
+//! Self-hosted server-side conversion tracking: a merchant's back end POSTs a conversion; the service finds the ad click that led to it,
+//! credits the campaign, and keeps the proof.
+//!
+//! Ranks, each importing only from below (held by a test): `domain`, `platform` < features < pipeline < doors < shell.
+
+// 0 floor
+pub mod domain;
+pub mod platform;
+// 1 features
+pub mod activity;
+pub mod attribution;
+pub mod keys;
+pub mod sessions;
+pub mod streams;
+pub mod users;
+// 2 pipeline
+pub mod conversions;
+// 3 doors
+pub mod webhook;
+// 4 shell
+pub mod cli;
+pub mod server;

@@ -1,0 +1,352 @@
+//! Configuration: the embedded manual, a file, the environment, in that order; read once.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::Duration;
+
+use figment::Figment;
+use figment::providers::{Env, Format as _, Toml};
+use ipnet::IpNet;
+use secrecy::{ExposeSecret as _, SecretString};
+use serde::{Deserialize, Deserializer};
+
+/// The manual: every key, commented, with its default.
+pub const DEFAULT: &str = include_str!("../../config/default.toml");
+
+const ENV_PREFIX: &str = "TRUSTDATA__";
+
+/// All settings.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Listeners and connections.
+    pub server: Server,
+    /// Postgres.
+    pub database: Database,
+    /// Group commit.
+    pub recorder: Recorder,
+    /// Authentication.
+    pub auth: Auth,
+    /// The audit rows.
+    pub activity: Activity,
+    /// Keys.
+    pub secrets: Secrets,
+    /// The log.
+    pub log: Log,
+}
+
+/// `[server]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "config/default.toml is the manual")]
+pub struct Server {
+    pub listen: SocketAddr,
+    pub internal_listen: SocketAddr,
+    pub public_url: String,
+    pub trusted_proxies: Vec<IpNet>,
+    #[serde(deserialize_with = "duration")]
+    pub shutdown_grace: Duration,
+    pub max_connections: usize,
+    #[serde(deserialize_with = "duration")]
+    pub read_timeout: Duration,
+}
+
+impl Server {
+    /// How the service is reached, without a slash at the end.
+    pub fn base_url(&self) -> String {
+        match self.public_url.trim_end_matches('/') {
+            "" => format!("http://{}", self.listen),
+            url => url.to_owned(),
+        }
+    }
+}
+
+/// `[database]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "config/default.toml is the manual")]
+pub struct Database {
+    pub url: SecretString,
+    pub max_connections: u32,
+    pub migrate: bool,
+}
+
+/// `[recorder]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "config/default.toml is the manual")]
+pub struct Recorder {
+    pub writers: usize,
+    pub max_batch: usize,
+    pub queue: usize,
+    #[serde(deserialize_with = "duration")]
+    pub answer_within: Duration,
+}
+
+/// `[auth]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "config/default.toml is the manual")]
+pub struct Auth {
+    pub failures_per_minute: std::num::NonZeroU32,
+    pub hashes_at_once: usize,
+}
+
+/// `[activity]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "config/default.toml is the manual")]
+pub struct Activity {
+    pub refused_per_minute: u32,
+    pub retention_days: u16,
+}
+
+/// `[secrets]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "config/default.toml is the manual")]
+pub struct Secrets {
+    pub seal_key: SecretString,
+    pub previous_seal_keys: Vec<SecretString>,
+}
+
+/// `[log]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "config/default.toml is the manual")]
+pub struct Log {
+    pub format: LogFormat,
+    pub level: String,
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// One JSON object a line.
+    Json,
+    /// For a person's eyes.
+    Text,
+}
+
+/// Why the configuration does not stand: one line a fault, each with key, source and what was expected.
+#[derive(Debug, thiserror::Error)]
+#[error("the configuration has {} fault(s):\n{}", .0.len(), .0.join("\n"))]
+pub struct Invalid(pub Vec<String>);
+
+/// Reads the configuration.
+pub fn load(file: Option<&Path>) -> Result<Config, Invalid> {
+    let mut figment = Figment::from(Toml::string(DEFAULT));
+    if let Some(file) = file {
+        if !file.is_file() {
+            return Err(Invalid(vec![format!("  --config {}: no such file", file.display())]));
+        }
+        figment = figment.merge(Toml::file_exact(file));
+    }
+    // An empty DATABASE_URL is what compose files and CI make of an unset one.
+    figment = figment
+        .merge(Env::raw().only(&["DATABASE_URL"]).filter_map(|key| {
+            Env::var(key.as_str()).is_some_and(|url| !url.trim().is_empty()).then(|| "database.url".into())
+        }))
+        .merge(Env::prefixed(ENV_PREFIX).split("__"));
+    let config: Config = figment.extract().map_err(|errors| Invalid(errors.into_iter().map(tell).collect()))?;
+    let faults = check(&config, &figment);
+    if faults.is_empty() { Ok(config) } else { Err(Invalid(faults)) }
+}
+
+/// A line about a value that has the wrong type. The value itself stays out: it may be a secret.
+fn tell(error: figment::Error) -> String {
+    use figment::error::Kind;
+    let what = match &error.kind {
+        Kind::InvalidType(_, expected) | Kind::InvalidValue(_, expected) => format!("expected {expected}"),
+        Kind::UnknownField(_, known) => format!("no such setting; there are: {}", known.join(", ")),
+        Kind::UnknownVariant(_, known) => format!("expected one of: {}", known.join(", ")),
+        Kind::MissingField(name) => format!("the setting `{name}` is missing"),
+        other => other.to_string(),
+    };
+    // For an unknown setting figment's path ends at the section; its name is in the kind.
+    let mut path = error.path.clone();
+    if let Kind::UnknownField(name, _) = &error.kind
+        && path.last() != Some(name)
+    {
+        path.push(name.clone());
+    }
+    let key = path.join(".");
+    format!("  {key} ({}): {what}", source(error.metadata.as_ref(), &key))
+}
+
+fn source(metadata: Option<&figment::Metadata>, key: &str) -> String {
+    match metadata {
+        Some(found) if found.name.contains("DATABASE_URL") => "environment variable DATABASE_URL".to_owned(),
+        Some(found) if found.name.contains("environment") => {
+            format!("environment variable {ENV_PREFIX}{}", key.to_uppercase().replace('.', "__"))
+        }
+        Some(found) => match &found.source {
+            Some(place) => format!("file {place}"),
+            None => "built-in default".to_owned(),
+        },
+        None => "unknown source".to_owned(),
+    }
+}
+
+/// What types alone do not say.
+fn check(config: &Config, figment: &Figment) -> Vec<String> {
+    let rules = [
+        ("server.shutdown_grace", config.server.shutdown_grace <= Duration::from_secs(600), "at most 10 minutes"),
+        ("server.read_timeout", in_seconds(config.server.read_timeout, 1, 300), "1 second to 5 minutes"),
+        ("server.max_connections", (1..=1_000_000).contains(&config.server.max_connections), "1 to 1,000,000"),
+        (
+            "server.public_url",
+            config.server.public_url.is_empty() || is_origin(&config.server.public_url),
+            "an http(s) URL without a path, or nothing",
+        ),
+        (
+            "database.url",
+            config.database.url.expose_secret().parse::<sqlx::postgres::PgConnectOptions>().is_ok(),
+            "a URL such as postgres://user:password@host:5432/database",
+        ),
+        ("database.max_connections", (2..=1000).contains(&config.database.max_connections), "2 to 1,000"),
+        ("recorder.writers", (1..=64).contains(&config.recorder.writers), "1 to 64"),
+        ("recorder.max_batch", (1..=2000).contains(&config.recorder.max_batch), "1 to 2,000"),
+        ("recorder.queue", (1000..=1_000_000).contains(&config.recorder.queue), "1,000 (one array body) to 1,000,000"),
+        (
+            "recorder.answer_within",
+            config.recorder.answer_within >= Duration::from_millis(10)
+                && config.recorder.answer_within <= Duration::from_secs(60),
+            "10 ms to 60 s",
+        ),
+        ("auth.hashes_at_once", (1..=64).contains(&config.auth.hashes_at_once), "1 to 64"),
+        ("activity.refused_per_minute", config.activity.refused_per_minute >= 1, "1 or more"),
+        ("activity.retention_days", (1..=3650).contains(&config.activity.retention_days), "1 to 3,650"),
+        (
+            "secrets.seal_key",
+            super::secrets::is_key_or_empty(&config.secrets.seal_key),
+            "32 bytes in base64, e.g. from `openssl rand -base64 32`",
+        ),
+        (
+            "secrets.previous_seal_keys",
+            config.secrets.previous_seal_keys.iter().all(super::secrets::is_key_or_empty),
+            "a list of keys, each 32 bytes in base64",
+        ),
+        (
+            "log.level",
+            tracing_subscriber::EnvFilter::try_new(&config.log.level).is_ok(),
+            "a filter such as \"info\" or \"warn,trustdata=debug\"",
+        ),
+    ];
+    rules
+        .into_iter()
+        .filter(|(_, holds, _)| !holds)
+        .map(|(key, _, expected)| {
+            format!("  {key} ({}): expected {expected}", source(figment.find_metadata(key), key))
+        })
+        .collect()
+}
+
+fn in_seconds(value: Duration, least: u64, most: u64) -> bool {
+    (Duration::from_secs(least)..=Duration::from_secs(most)).contains(&value)
+}
+
+fn is_origin(text: &str) -> bool {
+    url::Url::parse(text).is_ok_and(|url| {
+        matches!(url.scheme(), "http" | "https") && url.has_host() && url.path() == "/" && url.query().is_none()
+    })
+}
+
+/// A number of seconds, or text: "500ms", "20s", "2m", "1h".
+fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Sent {
+        Seconds(u64),
+        Text(String),
+    }
+    let expected = || serde::de::Error::custom("expected seconds, or text such as \"500ms\", \"20s\" or \"2m\"");
+    match Sent::deserialize(deserializer).map_err(|_| expected())? {
+        Sent::Seconds(seconds) => Ok(Duration::from_secs(seconds)),
+        Sent::Text(text) => parse_duration(&text).ok_or_else(expected),
+    }
+}
+
+fn parse_duration(text: &str) -> Option<Duration> {
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, unit) = text.split_at(digits);
+    let number: u64 = number.parse().ok()?;
+    let millis = match unit.trim() {
+        "ms" => 1,
+        "s" | "" => 1000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        _ => return None,
+    };
+    Some(Duration::from_millis(number.checked_mul(millis)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations() {
+        let table = [
+            ("500ms", Some(500)),
+            ("20s", Some(20_000)),
+            ("7", Some(7000)),
+            ("2m", Some(120_000)),
+            ("1h", Some(3_600_000)),
+            ("", None),
+            ("5 parsecs", None),
+            ("99999999999999999999s", None),
+        ];
+        for (text, millis) in table {
+            assert_eq!(parse_duration(text), millis.map(Duration::from_millis), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_manual_is_a_valid_configuration() {
+        let config: Config = Figment::from(Toml::string(DEFAULT)).extract().unwrap();
+        assert_eq!(config.server.listen.to_string(), "127.0.0.1:8080");
+        assert_eq!(config.server.internal_listen.to_string(), "127.0.0.1:9090");
+        assert_eq!(config.server.shutdown_grace, Duration::from_secs(20));
+        assert!(check(&config, &Figment::from(Toml::string(DEFAULT))).is_empty());
+    }
+
+    #[test]
+    #[expect(clippy::result_large_err, reason = "figment's Jail asks for its error")]
+    fn faults_name_key_source_and_expectation() {
+        figment::Jail::expect_with(|jail| {
+            jail.create_file("t.toml", "[recorder]\nwriters = 0\n[server]\nlistne = \"x\"\n")?;
+            let error = load(Some(Path::new("t.toml"))).unwrap_err().to_string();
+            assert!(error.contains("server.listne (file"), "{error}");
+            jail.create_file("t.toml", "[recorder]\nwriters = 0\n")?;
+            jail.set_env("TRUSTDATA__ACTIVITY__RETENTION_DAYS", "0");
+            let error = load(Some(Path::new("t.toml"))).unwrap_err().to_string();
+            assert!(error.contains("recorder.writers (file"), "{error}");
+            assert!(error.contains("t.toml"), "{error}");
+            assert!(
+                error.contains("activity.retention_days (environment variable TRUSTDATA__ACTIVITY__RETENTION_DAYS)"),
+                "{error}"
+            );
+            jail.set_env("TRUSTDATA__SERVER__LISTEN", "nonsense");
+            let error = load(None).unwrap_err().to_string();
+            assert!(error.contains("server.listen (environment variable TRUSTDATA__SERVER__LISTEN)"), "{error}");
+            Ok(())
+        });
+    }
+
+    #[test]
+    #[expect(clippy::result_large_err, reason = "figment's Jail asks for its error")]
+    fn the_environment_wins_and_database_url_is_honoured() {
+        figment::Jail::expect_with(|jail| {
+            jail.set_env("DATABASE_URL", "postgres://a@b/c");
+            jail.set_env("TRUSTDATA__SERVER__SHUTDOWN_GRACE", "3");
+            let config = load(None).unwrap();
+            assert_eq!(config.database.url.expose_secret(), "postgres://a@b/c");
+            assert_eq!(config.server.shutdown_grace, Duration::from_secs(3));
+            jail.set_env("TRUSTDATA__DATABASE__URL", "postgres://d@e/f");
+            assert_eq!(load(None).unwrap().database.url.expose_secret(), "postgres://d@e/f");
+            Ok(())
+        });
+    }
+}

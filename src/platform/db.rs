@@ -1,0 +1,83 @@
+//! The way to Postgres: connect options, the pool for look-ups, migrations.
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use sqlx::migrate::Migrator;
+use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
+use sqlx::{ConnectOptions as _, PgConnection};
+
+use super::config;
+
+/// The schema's history, embedded.
+pub static MIGRATIONS: Migrator = sqlx::migrate!();
+
+/// How long a connection attempt may take before the database counts as away.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// Where the database is, and how this service behaves there.
+pub fn options(database: &config::Database) -> Result<PgConnectOptions, sqlx::Error> {
+    use secrecy::ExposeSecret as _;
+    let options: PgConnectOptions = database.url.expose_secret().parse()?;
+    Ok(options
+        .application_name("trustdata")
+        // A statement that outlives its request helps nobody; reports and imports set their own.
+        .options([("statement_timeout", "10s"), ("idle_in_transaction_session_timeout", "10s"), ("timezone", "UTC")])
+        .log_statements(tracing::log::LevelFilter::Trace)
+        .log_slow_statements(tracing::log::LevelFilter::Off, Duration::ZERO))
+}
+
+/// The pool for everything but the recorder, which owns its connections.
+pub fn pool(database: &config::Database) -> Result<PgPool, sqlx::Error> {
+    Ok(PgPoolOptions::new()
+        .max_connections(database.max_connections)
+        .acquire_timeout(CONNECT_TIMEOUT)
+        .connect_lazy_with(options(database)?))
+}
+
+/// A connection of its own, or an error within [`CONNECT_TIMEOUT`].
+pub async fn connect(options: &PgConnectOptions) -> Result<PgConnection, sqlx::Error> {
+    tokio::time::timeout(CONNECT_TIMEOUT, options.connect()).await.unwrap_or(Err(sqlx::Error::PoolTimedOut))
+}
+
+/// What a database answered, as far as a caller can act on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Failure {
+    /// The row can never be stored as it is.
+    BadRow,
+    /// The same again may go through.
+    Conflict,
+    /// No database, or none that answers.
+    Away,
+}
+
+/// Sorts an error by what can be done about it.
+pub fn failure(error: &sqlx::Error) -> Failure {
+    let state = match error {
+        sqlx::Error::Database(database) => database.code().unwrap_or(Cow::Borrowed("")),
+        // An argument that cannot be encoded never will be.
+        sqlx::Error::Encode(_) => return Failure::BadRow,
+        _ => return Failure::Away,
+    };
+    match state.as_bytes() {
+        // serialization_failure, deadlock_detected
+        b"40001" | b"40P01" => Failure::Conflict,
+        // data exception, integrity constraint violation, program limit exceeded
+        [b'2', b'2' | b'3', ..] | [b'5', b'4', ..] => Failure::BadRow,
+        _ => Failure::Away,
+    }
+}
+
+/// Migrations that are embedded but not applied, by version.
+pub async fn missing_migrations(conn: &mut PgConnection) -> Result<Vec<i64>, sqlx::Error> {
+    let known = sqlx::query_scalar::<_, Option<String>>("select to_regclass('_sqlx_migrations')::text")
+        .fetch_one(&mut *conn)
+        .await?;
+    let applied: Vec<i64> = match known {
+        None => Vec::new(),
+        Some(_) => {
+            sqlx::query_scalar("select version from _sqlx_migrations where success").fetch_all(&mut *conn).await?
+        }
+    };
+    Ok(MIGRATIONS.iter().map(|m| m.version).filter(|version| !applied.contains(version)).collect())
+}

@@ -1,0 +1,13 @@
+//! The machine underneath: configuration, database, clock, sealing, answers to errors. No word of the business.
+
+pub mod cache;
+pub mod client_ip;
+pub mod clock;
+pub mod config;
+pub mod db;
+pub mod password;
+pub mod problem;
+pub mod rate;
+pub mod request_id;
+pub mod secrets;
+pub mod telemetry;

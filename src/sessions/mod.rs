@@ -1,0 +1,52 @@
+//! Visits: where conversions can come from.
+
+pub mod import;
+pub mod store;
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use uuid::Uuid;
+
+use crate::domain::consent::Consent;
+use crate::domain::landing::Landing;
+
+/// A visit to be stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Session {
+    /// The stream that saw it.
+    pub attribution_id: Uuid,
+    /// Its id within the property.
+    pub session_id: String,
+    /// Whose it was.
+    pub visitor_id: String,
+    /// When it began: the click.
+    pub started_at: DateTime<Utc>,
+    /// Where it began, and what brought it there.
+    pub landing: Landing,
+    /// Neither campaign, nor click id, nor external referrer.
+    pub direct: bool,
+    /// The source that takes the credit.
+    pub source: Option<String>,
+    /// The medium that takes the credit.
+    pub medium: Option<String>,
+    /// Name of the click id that tells the network.
+    pub click_id: Option<String>,
+    /// All click ids, name to value.
+    pub click_ids: BTreeMap<String, String>,
+    /// What the visitor agreed to.
+    pub consent: Consent,
+    /// The visitor's address and user agent: to be sealed.
+    pub client: Client,
+}
+
+/// What a browser's connection tells of a person.
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Client {
+    /// The address.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ip: Option<String>,
+    /// The browser.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user_agent: Option<String>,
+}
