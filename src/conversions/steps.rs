@@ -4,9 +4,10 @@ use std::collections::HashMap;
 
 use sqlx::PgConnection;
 
-use super::outcome::Outcome;
+use super::outcome::{Outcome, Receipt};
 use super::record::{Draft, Identity, seal_context};
 use super::store::{self, First};
+use crate::activity;
 use crate::attribution::{Attribution, UnmatchedReason, attribute};
 use crate::domain::conversion::content_differs;
 use crate::platform::secrets::Sealer;
@@ -67,4 +68,31 @@ fn differs(first: &First, repeat: &Draft, sealer: &Sealer) -> Vec<String> {
         names.extend(content_differs(&of_first, &of_repeat));
     }
     names
+}
+
+/// The audit row of a request whose events were settled.
+pub fn completed(mut entry: activity::Entry, drafts: &[Draft], array: bool, outcomes: &[Outcome]) -> activity::Entry {
+    let receipts: Vec<&Receipt> = outcomes.iter().filter_map(Outcome::receipt).collect();
+    let count = |n: usize| i32::try_from(n).unwrap_or(i32::MAX);
+    entry.accepted = count(receipts.len());
+    entry.rejected += count(outcomes.len() - receipts.len());
+    entry.session_matched = Some(receipts.iter().any(|receipt| receipt.matched.is_matched()));
+    entry.duplicate =
+        !outcomes.is_empty() && outcomes.iter().all(|outcome| matches!(outcome, Outcome::Duplicate { .. }));
+    if receipts.is_empty() {
+        entry.status = activity::Status::ValidationError;
+        entry.http_status = 422;
+        entry.code = Some("validation_failed");
+        entry.session_matched = None;
+    }
+    if let ([outcome], [draft], false) = (outcomes, drafts, array) {
+        entry.conversion_id = Some(draft.conversion.conversion_id.clone());
+        entry.event_id = outcome.receipt().map(|receipt| receipt.event_id);
+        if let Outcome::Duplicate { differs, .. } = outcome
+            && !differs.is_empty()
+        {
+            entry.differs = Some(differs.join(","));
+        }
+    }
+    entry
 }

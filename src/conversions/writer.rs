@@ -14,7 +14,7 @@ use tokio::time::{Instant, timeout};
 use super::outcome::{Match, Outcome, Receipt};
 use super::record::Draft;
 use super::recorder::{Job, Unavailable};
-use super::steps::{attribute_all, find_duplicates};
+use super::steps::{attribute_all, completed, find_duplicates};
 use super::store::{self, Row};
 use crate::activity;
 use crate::platform::db::{self, Failure};
@@ -108,7 +108,7 @@ impl Writer {
             }
         }
         let entry = complete(job, &outcomes);
-        match self.commit_rows(&[], |_| vec![entry]).await {
+        match self.commit_rows(&[], |_| vec![entry.clone()]).await {
             Ok(_) => Ok(outcomes),
             Err(Trouble::Away(cause)) => Err(Unavailable::Away(cause)),
             Err(Trouble::BadRow) => Err(Unavailable::Away("the audit row was refused".to_owned())),
@@ -252,30 +252,6 @@ async fn transact(
     Ok(outcomes)
 }
 
-/// The audit row of a request whose events were settled.
 fn complete(job: &Job, outcomes: &[Outcome]) -> activity::Entry {
-    let mut entry = job.activity.clone();
-    let receipts: Vec<&Receipt> = outcomes.iter().filter_map(Outcome::receipt).collect();
-    let count = |n: usize| i32::try_from(n).unwrap_or(i32::MAX);
-    entry.accepted = count(receipts.len());
-    entry.rejected += count(outcomes.len() - receipts.len());
-    entry.session_matched = Some(receipts.iter().any(|receipt| receipt.matched.is_matched()));
-    entry.duplicate =
-        !outcomes.is_empty() && outcomes.iter().all(|outcome| matches!(outcome, Outcome::Duplicate { .. }));
-    if receipts.is_empty() {
-        entry.status = activity::Status::ValidationError;
-        entry.http_status = 422;
-        entry.code = Some("validation_failed");
-        entry.session_matched = None;
-    }
-    if let ([outcome], [draft], false) = (outcomes, job.drafts.as_slice(), job.array) {
-        entry.conversion_id = Some(draft.conversion.conversion_id.clone());
-        entry.event_id = outcome.receipt().map(|receipt| receipt.event_id);
-        if let Outcome::Duplicate { differs, .. } = outcome
-            && !differs.is_empty()
-        {
-            entry.differs = Some(differs.join(","));
-        }
-    }
-    entry
+    completed(job.activity.clone(), &job.drafts, job.array, outcomes)
 }

@@ -149,8 +149,8 @@ fn parse_page(text: &str) -> Result<Url, NotAPage> {
 fn is_external(referrer: &Url, page: &Url) -> bool {
     let (Some(from), Some(to)) = (referrer.host_str(), page.host_str()) else { return false };
     let (from, to) = (bare_host(from), bare_host(to));
-    let pays = |provider: &&str| from == **provider || from.ends_with(&format!(".{provider}"));
-    from != to && !PAYMENT_PROVIDERS.iter().any(|provider| pays(&provider))
+    let pays = |provider: &str| from == provider || from.ends_with(&format!(".{provider}"));
+    from != to && !PAYMENT_PROVIDERS.iter().any(|provider| pays(provider))
 }
 
 fn bare_host(host: &str) -> &str {

@@ -57,6 +57,8 @@ pub fn failure(error: &sqlx::Error) -> Failure {
         sqlx::Error::Database(database) => database.code().unwrap_or(Cow::Borrowed("")),
         // An argument that cannot be encoded never will be.
         sqlx::Error::Encode(_) => return Failure::BadRow,
+        // A row that was there a moment ago.
+        sqlx::Error::RowNotFound => return Failure::Conflict,
         _ => return Failure::Away,
     };
     match state.as_bytes() {
@@ -80,4 +82,9 @@ pub async fn missing_migrations(conn: &mut PgConnection) -> Result<Vec<i64>, sql
         }
     };
     Ok(MIGRATIONS.iter().map(|m| m.version).filter(|version| !applied.contains(version)).collect())
+}
+
+/// The server's version, and its time of day.
+pub async fn server_state(conn: &mut PgConnection) -> Result<(String, chrono::DateTime<chrono::Utc>), sqlx::Error> {
+    sqlx::query_as("select current_setting('server_version'), clock_timestamp()").fetch_one(conn).await
 }

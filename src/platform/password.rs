@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use argon2::password_hash::{PasswordHasher as _, PasswordVerifier as _};
+use argon2::password_hash::{PasswordHasher as _, PasswordVerifier};
 use argon2::Argon2;
 use metrics::Counter;
 use tokio::sync::Semaphore;

@@ -3,7 +3,7 @@
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use governor::clock::Clock as _;
+use governor::clock::Clock as RateClock;
 use governor::middleware::StateInformationMiddleware;
 use governor::state::{InMemoryState, NotKeyed};
 use governor::{Quota, RateLimiter};
@@ -56,7 +56,7 @@ impl Allowance {
                 Ok(Left { remaining, full_in: self.refill_seconds(self.per_minute.get().saturating_sub(remaining)) })
             }
             Err(not_until) => {
-                let wait = not_until.wait_time_from(self.clock.now());
+                let wait = not_until.wait_time_from(RateClock::now(&self.clock));
                 Err(Exhausted { retry_after: whole_seconds(wait).max(1), full_in: self.refill_seconds(self.per_minute.get()) })
             }
         }

@@ -34,7 +34,8 @@ pub async fn touches(conn: &mut PgConnection, wanted: &[Wanted]) -> Result<Vec<V
     if wanted.is_empty() {
         return Ok(found);
     }
-    let places = by_visitor(wanted, &linked_ids(conn, wanted).await?);
+    let links = linked_ids(conn, wanted).await?;
+    let places = by_visitor(wanted, &links);
     before(conn, &places, &mut found).await?;
     let empty: Vec<Place<'_>> = places.into_iter().filter(|place| found[place.index].is_empty()).collect();
     if !empty.is_empty() {

@@ -1,0 +1,299 @@
+//! What the command line takes.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args as ClapArgs, Parser, Subcommand};
+use uuid::Uuid;
+
+use super::output::Form;
+use crate::domain::text;
+use crate::keys::{DEFAULT_RATE_LIMIT, MOST_RATE_LIMIT};
+use crate::platform::config::Config;
+
+/// Characters of a name, at most.
+const MAX_NAME: usize = 200;
+
+/// Examples, and the environment that every command reads.
+macro_rules! help {
+    ($($example:literal),+ $(,)?) => {
+        concat!(
+            "Examples:\n",
+            $("  ", $example, "\n",)+
+            "\nEnvironment:\n",
+            "  DATABASE_URL              where Postgres is, e.g. postgres://user:password@host:5432/database\n",
+            "  TRUSTDATA__SECTION__KEY   any setting, e.g. TRUSTDATA__SERVER__LISTEN=0.0.0.0:8080\n",
+        )
+    };
+}
+
+/// Self-hosted conversion tracking: matches a merchant's conversions to ad clicks and keeps the proof.
+///
+/// Start with `trustdata demo`, or: migrate, attribution-id create, attribution-id enable-webhooks, key create, serve.
+#[derive(Debug, Parser)]
+#[command(name = "trustdata", version, propagate_version = true, after_help = help!(
+    "trustdata demo",
+    "trustdata serve --config /etc/trustdata.toml",
+    "trustdata attribution-id create --name \"My shop\" --json",
+))]
+pub(super) struct Args {
+    /// A TOML file that overrides the defaults; the environment overrides it in turn.
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(super) config: Option<PathBuf>,
+    #[command(subcommand)]
+    pub(super) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Run the service: public listener, internal listener, background workers.
+    #[command(after_help = help!("trustdata serve", "trustdata serve --listen 0.0.0.0:8080"))]
+    Serve(Listeners),
+    /// Bring the database up to date. `serve` does so too, unless database.migrate is false.
+    #[command(after_help = help!("trustdata migrate"))]
+    Migrate,
+    /// Fill an empty database with a small shop, print a ready-to-paste curl, and serve.
+    ///
+    /// Run again, it keeps what is there and makes a fresh key.
+    #[command(after_help = help!("trustdata demo", "trustdata demo --listen 127.0.0.1:8081"))]
+    Demo(Listeners),
+    /// Make and list properties: the tenants.
+    #[command(subcommand, after_help = help!("trustdata property create --name \"My shop\"", "trustdata property list"))]
+    Property(PropertyCommand),
+    /// Make, list and set attribution IDs: the ids in the webhook's URL.
+    #[command(subcommand, after_help = help!(
+        "trustdata attribution-id create --name Website",
+        "trustdata attribution-id list --json",
+    ))]
+    AttributionId(StreamCommand),
+    /// Make, list, limit and revoke webhook keys.
+    #[command(subcommand, after_help = help!("trustdata key create --attribution-id ID --name backend", "trustdata key list"))]
+    Key(KeyCommand),
+    /// Bring in sessions: the visits that conversions are matched to.
+    #[command(subcommand, after_help = help!("trustdata session import sessions.ndjson"))]
+    Session(SessionCommand),
+    /// Make people who may sign in to the dashboard.
+    #[command(subcommand, after_help = help!("trustdata user create --email ann@shop.example"))]
+    User(UserCommand),
+    /// Check configuration, database, migrations, clock and workers; say what to mend.
+    ///
+    /// Exit code 1 when a check fails; a warning is no failure.
+    #[command(after_help = help!("trustdata doctor", "trustdata doctor --json"))]
+    Doctor(Output),
+}
+
+#[derive(Debug, ClapArgs)]
+pub(super) struct Listeners {
+    /// Address of webhooks and health; overrides server.listen.
+    #[arg(long, value_name = "ADDR")]
+    listen: Option<SocketAddr>,
+    /// Address of the metrics; overrides server.internal_listen.
+    #[arg(long, value_name = "ADDR")]
+    internal_listen: Option<SocketAddr>,
+}
+
+impl Listeners {
+    /// The configuration with these addresses in place of its own.
+    pub(super) fn apply(self, mut config: Config) -> Config {
+        config.server.listen = self.listen.unwrap_or(config.server.listen);
+        config.server.internal_listen = self.internal_listen.unwrap_or(config.server.internal_listen);
+        config
+    }
+}
+
+#[derive(Debug, Clone, Copy, ClapArgs)]
+pub(super) struct Output {
+    /// Print JSON: an object for one, an array for a list.
+    #[arg(long)]
+    json: bool,
+}
+
+impl Output {
+    pub(super) fn form(self) -> Form {
+        if self.json { Form::Json } else { Form::Text }
+    }
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum PropertyCommand {
+    /// Make a property.
+    #[command(after_help = help!("trustdata property create --name \"My shop\" --json"))]
+    Create {
+        /// What people call it.
+        #[arg(long, value_parser = name)]
+        name: String,
+        #[command(flatten)]
+        output: Output,
+    },
+    /// List the properties, oldest first.
+    #[command(after_help = help!("trustdata property list --json"))]
+    List {
+        #[command(flatten)]
+        output: Output,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum StreamCommand {
+    /// Make an attribution ID. A property is made when none is named and none exists.
+    #[command(after_help = help!(
+        "trustdata attribution-id create --name Website",
+        "trustdata attribution-id create --name Website --property ID --json",
+    ))]
+    Create {
+        /// What people call it.
+        #[arg(long, value_parser = name)]
+        name: String,
+        /// The property that it belongs to; may be left out while there is at most one.
+        #[arg(long, value_name = "ID")]
+        property: Option<Uuid>,
+        #[command(flatten)]
+        output: Output,
+    },
+    /// List the attribution IDs, oldest first.
+    #[command(after_help = help!("trustdata attribution-id list"))]
+    List {
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Let the webhook take requests, at once on every instance.
+    #[command(after_help = help!("trustdata attribution-id enable-webhooks ID"))]
+    EnableWebhooks {
+        /// The attribution ID.
+        #[arg(value_name = "ID")]
+        attribution_id: Uuid,
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Close the webhook: requests are answered 404.
+    #[command(after_help = help!("trustdata attribution-id disable-webhooks ID"))]
+    DisableWebhooks {
+        /// The attribution ID.
+        #[arg(value_name = "ID")]
+        attribution_id: Uuid,
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Change a setting; it holds for future conversions.
+    #[command(after_help = help!("trustdata attribution-id set ID --lookback-days 30"))]
+    Set {
+        /// The attribution ID.
+        #[arg(value_name = "ID")]
+        attribution_id: Uuid,
+        /// Days from a click within which a conversion is credited to it, 1 to 90.
+        #[arg(long, value_name = "DAYS", value_parser = clap::value_parser!(i16).range(1..=90))]
+        lookback_days: i16,
+        #[command(flatten)]
+        output: Output,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum KeyCommand {
+    /// Make a key and print it whole, once.
+    #[command(after_help = help!(
+        "trustdata key create --attribution-id ID --name backend",
+        "trustdata key create --attribution-id ID --name backend --rate-limit 600 --expires-in-days 90 --json",
+    ))]
+    Create {
+        /// The one attribution ID that the key opens.
+        #[arg(long, value_name = "ID")]
+        attribution_id: Uuid,
+        /// What people call it.
+        #[arg(long, value_parser = name)]
+        name: String,
+        /// Requests a minute.
+        #[arg(long, value_name = "N", default_value_t = DEFAULT_RATE_LIMIT, value_parser = rate_limit())]
+        rate_limit: i32,
+        /// Days until it stops working by itself; without it, never.
+        #[arg(long, value_name = "DAYS", value_parser = clap::value_parser!(i64).range(1..=36_500))]
+        expires_in_days: Option<i64>,
+        #[command(flatten)]
+        output: Output,
+    },
+    /// List the keys, oldest first; never their secrets.
+    #[command(after_help = help!("trustdata key list", "trustdata key list --attribution-id ID --json"))]
+    List {
+        /// Only the keys of this attribution ID.
+        #[arg(long, value_name = "ID")]
+        attribution_id: Option<Uuid>,
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Revoke a key, at once on every instance and for good.
+    #[command(after_help = help!("trustdata key revoke KEY_ID"))]
+    Revoke {
+        /// Id of the key, as `key list` shows it.
+        key_id: Uuid,
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Set a key's requests a minute, at once on every instance.
+    #[command(after_help = help!("trustdata key set-rate-limit KEY_ID 600"))]
+    SetRateLimit {
+        /// Id of the key, as `key list` shows it.
+        key_id: Uuid,
+        /// Requests a minute.
+        #[arg(value_name = "N", value_parser = rate_limit())]
+        rate_limit: i32,
+        #[command(flatten)]
+        output: Output,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum SessionCommand {
+    /// Import sessions from NDJSON, a line a session. Run again after a failure, nothing is there twice.
+    ///
+    /// Fields: attribution_id, visitor_id, started_at, landing_url; optional: session_id, referrer, ip, user_agent, consent, source, medium,
+    /// campaign, click_ids. Campaign fields and click ids are read from landing_url; explicit ones win. Bad lines are named and counted, the
+    /// others are stored; exit code 1 when there were bad ones.
+    #[command(after_help = help!("trustdata session import sessions.ndjson", "zcat sessions.ndjson.gz | trustdata session import - --json"))]
+    Import {
+        /// The file; `-` for standard input.
+        file: PathBuf,
+        #[command(flatten)]
+        output: Output,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum UserCommand {
+    /// Make a dashboard user. The password is asked for.
+    #[command(after_help = help!(
+        "trustdata user create --email ann@shop.example",
+        "pass show trustdata | trustdata user create --email ann@shop.example --password-stdin",
+    ))]
+    Create {
+        /// The address to sign in with.
+        #[arg(long, value_parser = email)]
+        email: String,
+        /// Read the password from the first line of standard input.
+        #[arg(long)]
+        password_stdin: bool,
+        #[command(flatten)]
+        output: Output,
+    },
+}
+
+fn rate_limit() -> clap::builder::RangedI64ValueParser<i32> {
+    clap::value_parser!(i32).range(1..=i64::from(MOST_RATE_LIMIT))
+}
+
+fn name(sent: &str) -> Result<String, String> {
+    let name = sent.trim();
+    match text::check(name, MAX_NAME) {
+        Ok(()) => Ok(name.to_owned()),
+        Err(bad) => Err(bad.spec(MAX_NAME).1),
+    }
+}
+
+/// Catches slips, not every bad address: only a mail tells.
+fn email(sent: &str) -> Result<String, String> {
+    let sane = sent.len() <= 254
+        && !sent.contains(|c: char| c.is_whitespace() || c.is_control())
+        && sent.split_once('@').is_some_and(|(local, host)| {
+            !local.is_empty() && !host.is_empty() && !host.contains('@') && !host.starts_with('.') && !host.ends_with('.')
+        });
+    if sane { Ok(sent.to_owned()) } else { Err("expected an address such as ann@shop.example".to_owned()) }
+}

@@ -1,0 +1,163 @@
+//! `trustdata demo`: a small shop to try everything on.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use chrono::{DateTime, TimeDelta, Utc};
+use sqlx::{Connection as _, PgConnection};
+use uuid::Uuid;
+
+use super::{CliError, connect, key, migrate, output, property, serve, stream, user};
+use crate::keys::{self, DEFAULT_RATE_LIMIT};
+use crate::platform::clock::Clock;
+use crate::platform::config::Config;
+use crate::platform::password::SlowHash;
+use crate::platform::secrets::{self, Sealer};
+use crate::sessions::{self, Session, import};
+use crate::streams::{self, Stream};
+use crate::users;
+
+const PROPERTY: &str = "Demo shop";
+const STREAM: &str = "Demo shop website";
+const KEY: &str = "demo";
+const EMAIL: &str = "demo@shop.example";
+
+/// Visitor, hours ago, page and query on https://shop.example, referrer.
+const VISITS: [(&str, i64, &str, &str); 11] = [
+    ("demo-visitor-1", 290, "/summer?utm_source=google&utm_medium=cpc&utm_campaign=summer_sale&gclid=Cj0KCQdemo1", "https://www.google.com/"),
+    ("demo-visitor-1", 70, "/?utm_source=newsletter&utm_medium=email&utm_campaign=july_news", ""),
+    ("demo-visitor-1", 5, "/cart", ""),
+    ("demo-visitor-2", 200, "/shoes?utm_source=facebook&utm_medium=paid_social&utm_campaign=new_arrivals&fbclid=IwARdemo2", "https://www.facebook.com/"),
+    ("demo-visitor-2", 26, "/shoes/red?utm_source=google&utm_medium=cpc&utm_campaign=brand&gclid=Cj0KCQdemo2", "https://www.google.com/"),
+    ("demo-visitor-3", 440, "/summer?utm_source=bing&utm_medium=cpc&utm_campaign=summer_sale&msclkid=5f3cdemo3", "https://www.bing.com/"),
+    ("demo-visitor-4", 120, "/sale?utm_source=tiktok&utm_medium=paid_social&utm_campaign=clips&ttclid=E.C.Pdemo4", "https://www.tiktok.com/"),
+    ("demo-visitor-4", 100, "/sale", "https://www.google.com/"),
+    ("demo-visitor-4", 12, "/sale/bags?utm_source=newsletter&utm_medium=email&utm_campaign=weekend", ""),
+    ("demo-visitor-5", 48, "/blog/how-to-pack", "https://travel.example/ten-best-bags"),
+    ("demo-visitor-6", 3, "/", ""),
+];
+
+/// What the reader is told.
+struct Shop {
+    stream: Stream,
+    key: String,
+    /// Of the user made just now.
+    password: Option<String>,
+}
+
+/// Makes or finds the shop, says how to try it, and serves.
+pub(super) async fn run(config: Config) -> Result<(), CliError> {
+    migrate::migrate(&config).await?;
+    let mut conn = connect(&config).await?;
+    let shop = match existing(&mut conn).await? {
+        Some(stream) => reopen(&mut conn, stream).await?,
+        None => open(&mut conn, &config).await?,
+    };
+    drop(conn);
+    output::say(&welcome(&shop, &config))?;
+    serve::run(config).await
+}
+
+/// The demo's stream, none in an empty database; an error in a database that has something else.
+async fn existing(conn: &mut PgConnection) -> Result<Option<Stream>, CliError> {
+    let properties = streams::store::list_properties(conn).await?;
+    if properties.is_empty() {
+        return Ok(None);
+    }
+    let Some(shop) = properties.iter().find(|property| property.name == PROPERTY) else {
+        return Err(CliError::Refusal(format!(
+            "this database has {} property(ies) already, and none is the demo's: the demo fills only an empty database.\n\
+             Set DATABASE_URL to an empty one, or run `trustdata serve`.",
+            properties.len()
+        )));
+    };
+    let streams = streams::store::list_streams(conn).await?;
+    let found = streams.into_iter().find(|stream| stream.property_id == shop.property_id);
+    let missing = || CliError::Refusal(format!("the property \"{PROPERTY}\" has no attribution ID: the demo did not make it"));
+    found.map(Some).ok_or_else(missing)
+}
+
+/// Another run: keeps everything and makes a fresh key, for the earlier ones cannot be shown again.
+async fn reopen(conn: &mut PgConnection, stream: Stream) -> Result<Shop, CliError> {
+    let fresh = key::generate(&stream, KEY.to_owned(), DEFAULT_RATE_LIMIT, &Clock::system()).await?;
+    keys::store::insert(conn, &fresh.key, &fresh.hash).await?;
+    Ok(Shop { stream, key: fresh.token.expose().to_owned(), password: None })
+}
+
+/// The first run: everything, or nothing.
+async fn open(conn: &mut PgConnection, config: &Config) -> Result<Shop, CliError> {
+    let clock = Clock::system();
+    let property = property::new(PROPERTY.to_owned(), &clock);
+    let mut stream = stream::new(property.property_id, STREAM.to_owned(), &clock);
+    stream.webhooks_enabled = true;
+    let sessions = visits(&stream, clock.now())?;
+    // Hashes are slow: before the transaction.
+    let fresh = key::generate(&stream, KEY.to_owned(), DEFAULT_RATE_LIMIT, &clock).await?;
+    let password = URL_SAFE_NO_PAD.encode(rand::random::<[u8; 15]>());
+    let password_hash = SlowHash::new(1).hash(password.clone()).await?;
+
+    let mut transaction = conn.begin().await?;
+    let of_database = secrets::key_of_database(&mut transaction, clock.now()).await?;
+    let sealer = Sealer::new(&config.secrets, Some(of_database))?;
+    streams::store::insert_property(&mut transaction, &property).await?;
+    streams::store::insert_stream(&mut transaction, &stream).await?;
+    sessions::store::insert(&mut transaction, &sessions, &sealer).await?;
+    keys::store::insert(&mut transaction, &fresh.key, &fresh.hash).await?;
+    let made = users::store::insert(&mut transaction, &user::new(EMAIL.to_owned(), &clock), &password_hash).await?;
+    transaction.commit().await?;
+    Ok(Shop { stream, key: fresh.token.expose().to_owned(), password: made.then_some(password) })
+}
+
+/// The visits, read from lines as `session import` reads them.
+fn visits(stream: &Stream, now: DateTime<Utc>) -> Result<Vec<(Uuid, Session)>, CliError> {
+    VISITS
+        .iter()
+        .map(|(visitor_id, hours_ago, page, referrer)| {
+            let line = serde_json::json!({
+                "attribution_id": stream.attribution_id,
+                "visitor_id": visitor_id,
+                "started_at": (now - TimeDelta::hours(*hours_ago)).to_rfc3339(),
+                "landing_url": format!("https://shop.example{page}"),
+                "referrer": (!referrer.is_empty()).then_some(referrer),
+            });
+            import::parse_line(&line.to_string())
+                .map(|session| (stream.property_id, session))
+                .map_err(|faults| CliError::Refusal(format!("the demo's visit to {page} cannot be read: {faults:?}")))
+        })
+        .collect()
+}
+
+fn welcome(shop: &Shop, config: &Config) -> String {
+    let base = config.server.base_url();
+    let internal = config.server.internal_listen;
+    let webhook = format!("{base}/webhooks/custom/{}/purchase", shop.stream.attribution_id);
+    let opened = if shop.stream.webhooks_enabled {
+        String::new()
+    } else {
+        format!(
+            "\nIts webhooks are disabled; to enable them: trustdata attribution-id enable-webhooks {}\n",
+            shop.stream.attribution_id
+        )
+    };
+    let sign_in = match &shop.password {
+        Some(password) => format!("{EMAIL}, password {password}   (not shown again)"),
+        None => format!("{EMAIL}, kept with its password; another user: trustdata user create --email you@shop.example"),
+    };
+    format!(
+        "{PROPERTY}: attribution ID {id}\n{opened}\n\
+         Send a purchase (demo-visitor-1 clicked an ad for it):\n\n{send}\n\n\
+         The same as a dry run, which stores nothing:\n\n{dry}\n\n\
+         Sign in   {base}/   {sign_in}\n\
+         Health    {base}/healthz and {base}/readyz\n\
+         Metrics   http://{internal}/metrics\n",
+        id = shop.stream.attribution_id,
+        send = curl(&webhook, &shop.key),
+        dry = curl(&format!("{webhook}?dry_run=true"), &shop.key),
+    )
+}
+
+fn curl(url: &str, key: &str) -> String {
+    let body = r#"{"conversion_id":"ORD-12345","value":99.00,"currency":"USD","visitor_id":"demo-visitor-1"}"#;
+    format!(
+        "curl -sS '{url}' \\\n  -H 'Authorization: Bearer {key}' \\\n  -H 'Content-Type: application/json' \\\n  -d '{body}'"
+    )
+}

@@ -1,0 +1,12 @@
+//! `trustdata serve`
+
+use super::{CliError, migrate};
+use crate::platform::config::Config;
+
+/// Serves until it is told to stop.
+pub(super) async fn run(config: Config) -> Result<(), CliError> {
+    if config.database.migrate {
+        migrate::migrate(&config).await?;
+    }
+    Ok(crate::server::run(config).await?)
+}

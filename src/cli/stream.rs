@@ -1,0 +1,138 @@
+//! `trustdata attribution-id`
+
+use serde::Serialize;
+use sqlx::{Connection as _, PgConnection};
+use uuid::Uuid;
+
+use super::args::StreamCommand;
+use super::output::{self, Row, time};
+use super::{CliError, connect_current, property};
+use crate::platform::clock::Clock;
+use crate::platform::config::Config;
+use crate::streams::{Stream, store};
+
+/// Name of the property that is made when there is none.
+const DEFAULT_PROPERTY: &str = "Default property";
+/// Days of lookback until somebody sets others.
+const DEFAULT_LOOKBACK_DAYS: i16 = 30;
+
+impl Row for Stream {
+    const HEAD: &'static [&'static str] =
+        &["attribution_id", "property_id", "name", "webhooks", "lookback_days", "created_at"];
+
+    fn cells(&self) -> Vec<String> {
+        vec![
+            self.attribution_id.to_string(),
+            self.property_id.to_string(),
+            self.name.clone(),
+            if self.webhooks_enabled { "enabled" } else { "disabled" }.to_owned(),
+            self.lookback_days.to_string(),
+            time(self.created_at),
+        ]
+    }
+}
+
+/// What `create` prints.
+#[derive(Serialize)]
+struct Created {
+    attribution_id: Uuid,
+    property_id: Uuid,
+    name: String,
+}
+
+impl Row for Created {
+    const HEAD: &'static [&'static str] = &["attribution_id", "property_id", "name"];
+
+    fn cells(&self) -> Vec<String> {
+        vec![self.attribution_id.to_string(), self.property_id.to_string(), self.name.clone()]
+    }
+}
+
+/// Does one of the attribution-id commands.
+pub(super) async fn run(config: &Config, command: StreamCommand) -> Result<(), CliError> {
+    let mut conn = connect_current(config).await?;
+    match command {
+        StreamCommand::Create { name, property, output } => {
+            let Stream { attribution_id, property_id, name, .. } = create(&mut conn, name, property).await?;
+            output::one(output.form(), &Created { attribution_id, property_id, name })
+        }
+        StreamCommand::List { output } => output::list(output.form(), &store::list_streams(&mut conn).await?),
+        StreamCommand::EnableWebhooks { attribution_id, output } => {
+            let stream = store::set_webhooks_enabled(&mut conn, attribution_id, true).await?;
+            output::one(output.form(), &known(stream, attribution_id)?)
+        }
+        StreamCommand::DisableWebhooks { attribution_id, output } => {
+            let stream = store::set_webhooks_enabled(&mut conn, attribution_id, false).await?;
+            output::one(output.form(), &known(stream, attribution_id)?)
+        }
+        StreamCommand::Set { attribution_id, lookback_days, output } => {
+            let stream = store::set_lookback_days(&mut conn, attribution_id, lookback_days).await?;
+            output::one(output.form(), &known(stream, attribution_id)?)
+        }
+    }
+}
+
+/// The stream, or an error that says where to look.
+pub(super) fn known(stream: Option<Stream>, attribution_id: Uuid) -> Result<Stream, CliError> {
+    stream.ok_or_else(|| {
+        CliError::Refusal(format!(
+            "there is no attribution ID {attribution_id}; `trustdata attribution-id list` shows those that there are"
+        ))
+    })
+}
+
+/// A stream that is not stored yet; its webhook is closed.
+pub(super) fn new(property_id: Uuid, name: String, clock: &Clock) -> Stream {
+    Stream {
+        attribution_id: clock.new_id(),
+        property_id,
+        name,
+        webhooks_enabled: false,
+        lookback_days: DEFAULT_LOOKBACK_DAYS,
+        created_at: clock.now(),
+    }
+}
+
+async fn create(conn: &mut PgConnection, name: String, property: Option<Uuid>) -> Result<Stream, CliError> {
+    let clock = Clock::system();
+    let mut transaction = conn.begin().await?;
+    let property_id = match property {
+        Some(id) => named_property(&mut transaction, id).await?,
+        None => only_property(&mut transaction, &clock).await?,
+    };
+    let stream = new(property_id, name, &clock);
+    store::insert_stream(&mut transaction, &stream).await?;
+    transaction.commit().await?;
+    Ok(stream)
+}
+
+async fn named_property(conn: &mut PgConnection, property_id: Uuid) -> Result<Uuid, CliError> {
+    if store::property_exists(conn, property_id).await? {
+        return Ok(property_id);
+    }
+    Err(CliError::Refusal(format!(
+        "there is no property {property_id}; `trustdata property list` shows those that there are"
+    )))
+}
+
+/// The one property that there is, made when there is none.
+async fn only_property(conn: &mut PgConnection, clock: &Clock) -> Result<Uuid, CliError> {
+    let properties = store::list_properties(conn).await?;
+    match properties.as_slice() {
+        [] => {
+            let made = property::new(DEFAULT_PROPERTY.to_owned(), clock);
+            store::insert_property(conn, &made).await?;
+            Ok(made.property_id)
+        }
+        [only] => Ok(only.property_id),
+        several => {
+            let lines: Vec<String> =
+                several.iter().take(20).map(|one| format!("  --property {}   {}", one.property_id, one.name)).collect();
+            Err(CliError::Refusal(format!(
+                "there are {} properties: name the one that the attribution ID belongs to\n{}",
+                several.len(),
+                lines.join("\n")
+            )))
+        }
+    }
+}

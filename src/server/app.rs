@@ -1,0 +1,91 @@
+//! The service put together: state, routes, background tasks.
+
+use std::sync::Arc;
+
+use axum::Router;
+use sqlx::PgPool;
+use tokio::task::JoinSet;
+
+use super::run::StartError;
+use super::{background, health, router, settings_listener};
+use crate::activity;
+use crate::conversions::{Previewer, Recorder, Writers};
+use crate::keys::{Allowances, Authenticator, LastUsed};
+use crate::platform::client_ip::TrustedProxies;
+use crate::platform::clock::Clock;
+use crate::platform::config::Config;
+use crate::platform::password::SlowHash;
+use crate::platform::secrets::{Sealer, key_of_database};
+use crate::platform::db;
+use crate::streams::Streams;
+use crate::webhook::Webhook;
+
+/// A service that is ready to be listened to.
+pub struct App {
+    /// Webhooks and health.
+    pub public: Router,
+    /// The recorder's writers: they end when the routers are gone and all is settled.
+    pub writers: Writers,
+    /// Tasks that end by themselves once nothing is left to write.
+    pub draining: JoinSet<()>,
+    /// Tasks that run until they are stopped.
+    pub endless: JoinSet<()>,
+}
+
+impl App {
+    /// Puts the service together over a database whose schema is up to date.
+    pub async fn start(config: &Config, clock: Clock) -> Result<Self, StartError> {
+        let pool = db::pool(&config.database)?;
+        let options = db::options(&config.database)?;
+        let of_database = key_of_database(&mut *pool.acquire().await?, clock.now()).await?;
+        let sealer = Sealer::new(&config.secrets, Some(of_database))?;
+        let hash = SlowHash::new(config.auth.hashes_at_once);
+        let streams = Arc::new(Streams::new(pool.clone()));
+        let authenticator =
+            Arc::new(Authenticator::new(pool.clone(), clock.clone(), hash, config.auth.failures_per_minute));
+
+        let (mut draining, mut endless) = (JoinSet::new(), JoinSet::new());
+        let (recorder, writers) = Recorder::start(&config.recorder, &options, &sealer);
+        let (filer, filing) = activity::start_filer(pool.clone(), config.activity.refused_per_minute);
+        let (last_used, noting) = LastUsed::start(pool.clone());
+        draining.spawn(filing);
+        draining.spawn(noting);
+        let listening =
+            settings_listener::start(pool.clone(), Arc::clone(&streams), Arc::clone(&authenticator)).await?;
+        endless.spawn(listening);
+        endless.spawn(background::retention(pool.clone(), clock.clone(), config.activity.retention_days));
+        endless.spawn(background::gauges(pool.clone(), recorder.clone()));
+
+        let health = health::Health { pool: pool.clone(), recorder: recorder.clone() };
+        let webhook = Webhook {
+            streams,
+            authenticator,
+            allowances: Arc::new(Allowances::new(clock.clone())),
+            last_used,
+            recorder,
+            previewer: Previewer::new(pool, sealer.clone()),
+            filer,
+            sealer,
+            clock,
+            proxies: TrustedProxies::new(config.server.trusted_proxies.clone()),
+            read_timeout: config.server.read_timeout,
+        };
+        Ok(Self { public: router::public(webhook, health), writers, draining, endless })
+    }
+
+    /// Ends the background work once no request is left: everything that was taken is settled and written.
+    pub async fn finish(self) {
+        let Self { public, writers: Writers(mut writers), mut draining, mut endless } = self;
+        // The endless tasks and the routes hold the last ends of the queues.
+        endless.shutdown().await;
+        drop(public);
+        while writers.join_next().await.is_some() {}
+        while draining.join_next().await.is_some() {}
+    }
+}
+
+/// The pool's state, for the metrics.
+pub(super) fn pool_gauges(pool: &PgPool) {
+    metrics::gauge!("trustdata_pool_connections", "state" => "open").set(f64::from(pool.size()));
+    metrics::gauge!("trustdata_pool_connections", "state" => "idle").set(pool.num_idle() as f64);
+}

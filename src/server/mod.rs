@@ -1,0 +1,13 @@
+//! The service: both listeners, the background workers, and a stop that loses nothing.
+
+mod app;
+mod background;
+mod health;
+mod listen;
+mod observe;
+mod router;
+mod run;
+mod settings_listener;
+
+pub use app::App;
+pub use run::{StartError, run};

@@ -1,0 +1,59 @@
+//! Names each request, finishes its error answer, counts it, and writes its one log line.
+
+use axum::extract::{MatchedPath, Request};
+use axum::http::HeaderValue;
+use axum::middleware::Next;
+use axum::response::Response;
+use tokio::time::Instant;
+
+use crate::platform::problem::Problem;
+use crate::platform::request_id::{HEADER, RequestId, sane};
+use crate::webhook::Recorded;
+
+pub async fn observe(request: Request, next: Next) -> Response {
+    let started = Instant::now();
+    let id = sane(request.headers()).unwrap_or_else(new_id);
+    let method = request.method().clone();
+    // The template, never the path: what a stranger writes there may be personal.
+    let route = request.extensions().get::<MatchedPath>().cloned();
+    let mut response = next.run(request).await;
+
+    let problem = response.extensions_mut().remove::<Problem>();
+    let recorded = response.extensions().get::<Recorded>().copied();
+    if let Some(problem) = &problem {
+        let (added, _) = response.into_parts();
+        response = problem.render(&id);
+        // Headers that the layers in between added, the RateLimit ones.
+        for (name, value) in &added.headers {
+            if !response.headers().contains_key(name) && name.as_str().starts_with("ratelimit") {
+                response.headers_mut().insert(name, value.clone());
+            }
+        }
+    }
+    response.headers_mut().insert(HEADER, id.0.clone());
+
+    let status = response.status().as_u16();
+    let route = route.as_ref().map_or("none", MatchedPath::as_str);
+    let code = problem.as_ref().map_or("ok", |problem| problem.code);
+    let elapsed = started.elapsed();
+    metrics::counter!("trustdata_http_requests_total", "route" => route.to_owned(), "status" => status.to_string(), "code" => code)
+        .increment(1);
+    metrics::histogram!("trustdata_http_request_seconds").record(elapsed.as_secs_f64());
+    let (accepted, duplicates) = recorded.map_or((0, 0), |recorded| (recorded.accepted, recorded.duplicates));
+    if accepted > 0 {
+        metrics::counter!("trustdata_conversions_total", "outcome" => "recorded").increment((accepted - duplicates) as u64);
+        metrics::counter!("trustdata_conversions_total", "outcome" => "duplicate").increment(duplicates as u64);
+    }
+    let (method, micros) = (method.as_str(), u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX));
+    let cause = problem.as_ref().and_then(Problem::cause).unwrap_or_default();
+    match status {
+        500.. => tracing::error!(request_id = id.as_str(), method, route, status, code, micros, cause, "request"),
+        _ => tracing::info!(request_id = id.as_str(), method, route, status, code, micros, accepted, duplicates, "request"),
+    }
+    response
+}
+
+fn new_id() -> RequestId {
+    let id = uuid::Uuid::new_v4().to_string();
+    RequestId(HeaderValue::from_str(&id).unwrap_or(HeaderValue::from_static("unknown")))
+}

@@ -1,0 +1,71 @@
+//! Check 4: type, size and time of the body.
+
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse as _, Response};
+use bytes::{Bytes, BytesMut};
+use http_body_util::BodyExt as _;
+
+use super::Webhook;
+use super::refusal::Refusal;
+
+/// Bytes of one event.
+const MOST_OF_ONE: usize = 256 * 1024;
+/// Bytes of an array of events.
+const MOST_OF_ARRAY: usize = 1024 * 1024;
+
+/// The whole body, within its limit.
+#[derive(Debug, Clone)]
+pub struct Content(pub Bytes);
+
+pub async fn read(State(webhook): State<Webhook>, mut request: Request, next: Next) -> Response {
+    if let Err(refusal) = check_type(request.headers()) {
+        return refusal.into_response();
+    }
+    let body = std::mem::take(request.body_mut());
+    let declared = request.headers().get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+    let collected = tokio::time::timeout(webhook.read_timeout, collect(body, declared)).await;
+    match collected.unwrap_or(Err(Refusal::Timeout)) {
+        Ok(content) => {
+            request.extensions_mut().insert(Content(content));
+            next.run(request).await
+        }
+        Err(refusal) => refusal.into_response(),
+    }
+}
+
+fn check_type(headers: &HeaderMap) -> Result<(), Refusal> {
+    let media = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let essence = media.split(';').next().unwrap_or_default().trim();
+    if !essence.eq_ignore_ascii_case("application/json") {
+        return Err(Refusal::UnsupportedMediaType("The Content-Type must be application/json."));
+    }
+    let charset = media.split(';').skip(1).find_map(|part| part.trim().strip_prefix("charset="));
+    if charset.is_some_and(|charset| !charset.trim_matches('"').eq_ignore_ascii_case("utf-8")) {
+        return Err(Refusal::UnsupportedMediaType("JSON is UTF-8: send no other charset."));
+    }
+    let encoding = headers.get(header::CONTENT_ENCODING).map(|value| value.as_bytes());
+    if encoding.is_some_and(|encoding| !encoding.eq_ignore_ascii_case(b"identity")) {
+        return Err(Refusal::UnsupportedMediaType("A Content-Encoding is not supported: send the body uncompressed."));
+    }
+    Ok(())
+}
+
+/// Reads the body; what it begins with says which limit holds.
+async fn collect(mut body: axum::body::Body, declared: Option<u64>) -> Result<Bytes, Refusal> {
+    if declared.is_some_and(|size| size > MOST_OF_ARRAY as u64) {
+        return Err(Refusal::PayloadTooLarge { limit: MOST_OF_ARRAY, size: declared });
+    }
+    let mut content = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        let Ok(data) = frame.map_err(|_broken| Refusal::Incomplete)?.into_data() else { continue };
+        content.extend_from_slice(&data);
+        let array = content.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'[');
+        let limit = if array { MOST_OF_ARRAY } else { MOST_OF_ONE };
+        if content.len() > limit {
+            return Err(Refusal::PayloadTooLarge { limit, size: declared });
+        }
+    }
+    Ok(content.freeze())
+}

@@ -1,0 +1,173 @@
+//! Check 5 and 6: bytes -> conversions -> recorded -> answer.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::HeaderMap;
+use axum::response::{IntoResponse as _, Response};
+use axum::{Extension, Json};
+use serde_json::value::RawValue;
+
+use super::answer::{Accepted, DryRun, Item, Many, Recorded};
+use super::body::Content;
+use super::file_refusal::entry;
+use super::known_stream::Call;
+use super::refusal::Refusal;
+use super::Webhook;
+use crate::activity::Entry;
+use crate::conversions::{Draft, Origin, Outcome, Source, completed};
+use crate::domain::conversion::{Arrival, Conversion, parse};
+use crate::domain::faults::{Fault, Warning};
+use crate::domain::topic::{Topic, UnknownTopic};
+use crate::keys::Key;
+
+/// Events of one array.
+const MOST_EVENTS: usize = 1000;
+
+type Parsed = Result<(Conversion, Vec<Warning>), Vec<Fault>>;
+
+pub async fn receive(
+    State(webhook): State<Webhook>,
+    Extension(call): Extension<Call>,
+    Extension(key): Extension<Arc<Key>>,
+    Extension(Content(content)): Extension<Content>,
+    headers: HeaderMap,
+) -> Result<Response, Refusal> {
+    let body = read_json(&content)?;
+    let request = Received { webhook: &webhook, call: &call, key: &key };
+    match body.get().starts_with('[') {
+        true => request.many(body).await,
+        false => request.one(body, &headers).await,
+    }
+}
+
+/// One request, authenticated.
+struct Received<'a> {
+    webhook: &'a Webhook,
+    call: &'a Call,
+    key: &'a Key,
+}
+
+impl Received<'_> {
+    async fn one(&self, body: &RawValue, headers: &HeaderMap) -> Result<Response, Refusal> {
+        let idempotency_key = headers.get("idempotency-key").map(|value| String::from_utf8_lossy(value.as_bytes()));
+        let (conversion, warnings) = self.parse(body, idempotency_key.as_deref()).map_err(Refusal::Invalid)?;
+        let conversion_id = conversion.conversion_id.clone();
+        let topic = conversion.topic;
+        let (mut outcomes, dry_run) = self.record(vec![self.draft(conversion)], false, 0).await?;
+        let recorded = counted(&outcomes);
+        let outcome = outcomes.pop().unwrap_or(Outcome::Unstorable);
+        let answer = Accepted::new(topic.as_str(), conversion_id, warnings, outcome, dry_run.is_some())
+            .ok_or_else(|| Refusal::Invalid(vec![unstorable()]))?;
+        Ok(marked(Json(answer).into_response(), recorded, dry_run))
+    }
+
+    async fn many(&self, body: &RawValue) -> Result<Response, Refusal> {
+        let events = serde_json::from_str::<Vec<&RawValue>>(body.get()).unwrap_or_default();
+        if events.is_empty() || events.len() > MOST_EVENTS {
+            let message = format!("must have 1 to {MOST_EVENTS} events, and has {}", events.len());
+            let code = if events.is_empty() { "empty" } else { "too_many" };
+            return Err(Refusal::Invalid(vec![Fault { field: "events".to_owned(), code, message }]));
+        }
+        let (mut drafts, mut sent) = (Vec::new(), Vec::with_capacity(events.len()));
+        for event in &events {
+            sent.push(self.parse(event, None).map(|(conversion, warnings)| {
+                let told = (conversion.topic, conversion.conversion_id.clone(), warnings);
+                drafts.push(self.draft(conversion));
+                told
+            }));
+        }
+        if drafts.is_empty() {
+            let results = sent.into_iter().enumerate().map(|(index, sent)| refused(index, sent.err().unwrap_or_default()));
+            return Ok(Many::new(results.collect()).into_response());
+        }
+        let rejected = events.len() - drafts.len();
+        let (outcomes, dry_run) = self.record(drafts, true, rejected).await?;
+        let recorded = counted(&outcomes);
+        let mut outcomes = outcomes.into_iter();
+        let results = sent.into_iter().enumerate().map(|(index, sent)| match sent {
+            Err(faults) => refused(index, faults),
+            Ok((topic, conversion_id, warnings)) => {
+                let outcome = outcomes.next().unwrap_or(Outcome::Unstorable);
+                match Accepted::new(topic.as_str(), conversion_id, warnings, outcome, dry_run.is_some()) {
+                    Some(answer) => Item::Accepted { index, answer },
+                    None => refused(index, vec![unstorable()]),
+                }
+            }
+        });
+        let many = Many::new(results.collect());
+        Ok(marked(many.into_response(), recorded, dry_run))
+    }
+
+    fn parse(&self, event: &RawValue, idempotency_key: Option<&str>) -> Parsed {
+        let topic: Result<Topic, UnknownTopic> = self.call.topic.parse();
+        parse(event, topic, Arrival { received_at: self.call.received_at, idempotency_key })
+    }
+
+    fn draft(&self, conversion: Conversion) -> Draft {
+        let origin = Origin {
+            tenant: self.call.stream.tenant(),
+            lookback_days: self.call.stream.lookback_days,
+            source: Source::Webhook,
+            key_id: Some(self.key.key_id),
+            received_at: self.call.received_at,
+        };
+        Draft::new(self.webhook.clock.new_id(), origin, conversion, &self.webhook.sealer)
+    }
+
+    /// Records, or for a dry run only looks; then the audit row comes back to be filed.
+    async fn record(&self, drafts: Vec<Draft>, array: bool, rejected: usize) -> Result<(Vec<Outcome>, Option<Entry>), Refusal> {
+        let mut entry = entry(self.call, Some(self.key), &self.webhook.clock);
+        entry.rejected = i32::try_from(rejected).unwrap_or(i32::MAX);
+        if !self.call.dry_run {
+            return Ok((self.webhook.recorder.record(drafts, array, entry).await?, None));
+        }
+        let outcomes = self.webhook.previewer.preview(&drafts).await?;
+        let entry = completed(entry, &drafts, array, &outcomes);
+        Ok((outcomes, Some(entry)))
+    }
+}
+
+/// Well-formed JSON in UTF-8, without the white space around it.
+fn read_json(content: &[u8]) -> Result<&RawValue, Refusal> {
+    let text = std::str::from_utf8(content).map_err(|error| {
+        let before = &content[..error.valid_up_to()];
+        let line_start = before.iter().rposition(|byte| *byte == b'\n').map_or(0, |newline| newline + 1);
+        Refusal::InvalidJson {
+            line: before.iter().filter(|byte| **byte == b'\n').count() + 1,
+            column: before.len() - line_start + 1,
+            what: "text that is not UTF-8",
+        }
+    })?;
+    serde_json::from_str(text).map_err(|error| Refusal::InvalidJson {
+        line: error.line(),
+        column: error.column(),
+        what: match error.classify() {
+            serde_json::error::Category::Eof => "it ends too early",
+            _ => "a syntax error",
+        },
+    })
+}
+
+fn refused(index: usize, errors: Vec<Fault>) -> Item {
+    Item::Refused { index, status: "validation_error", errors }
+}
+
+fn unstorable() -> Fault {
+    let message = "the database refuses this event: tell the operator the request id".to_owned();
+    Fault { field: "event".to_owned(), code: "not_storable", message }
+}
+
+fn counted(outcomes: &[Outcome]) -> Recorded {
+    let duplicates = outcomes.iter().filter(|outcome| matches!(outcome, Outcome::Duplicate { .. })).count();
+    let fresh = outcomes.iter().filter(|outcome| matches!(outcome, Outcome::Recorded(_))).count();
+    Recorded { accepted: fresh + duplicates, duplicates }
+}
+
+fn marked(mut response: Response, recorded: Recorded, dry_run: Option<Entry>) -> Response {
+    match dry_run {
+        Some(entry) => drop(response.extensions_mut().insert(DryRun(entry))),
+        None => drop(response.extensions_mut().insert(recorded)),
+    }
+    response
+}

@@ -1,0 +1,201 @@
+//! Why a request is refused: the failure contract in one list.
+
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde_json::json;
+
+use crate::activity::Status;
+use crate::conversions::Unavailable;
+use crate::domain::faults::Fault;
+use crate::keys;
+use crate::platform::problem::Problem;
+
+/// A refusal, in the order of the checks.
+#[derive(Debug)]
+pub enum Refusal {
+    /// 404
+    UnknownAttributionId,
+    /// 404
+    WebhooksDisabled,
+    /// 401, or 429 after too many, or 503
+    Authentication(keys::Refusal),
+    /// 429
+    RateLimited {
+        /// Whole seconds.
+        retry_after: u64,
+    },
+    /// 415
+    UnsupportedMediaType(&'static str),
+    /// 413
+    PayloadTooLarge {
+        /// Bytes.
+        limit: usize,
+        /// Bytes, where they are known.
+        size: Option<u64>,
+    },
+    /// 408
+    Timeout,
+    /// 400: the connection broke off.
+    Incomplete,
+    /// 400
+    InvalidJson {
+        /// From 1.
+        line: usize,
+        /// From 1.
+        column: usize,
+        /// What was expected there.
+        what: &'static str,
+    },
+    /// 422
+    Invalid(Vec<Fault>),
+    /// 503
+    Unavailable(String),
+}
+
+impl From<Unavailable> for Refusal {
+    fn from(cause: Unavailable) -> Self {
+        Self::Unavailable(cause.to_string())
+    }
+}
+
+/// What the audit row of a refused request says.
+#[derive(Debug, Clone)]
+pub struct Audit {
+    /// What became of it.
+    pub status: Status,
+    /// The answer's code.
+    pub code: &'static str,
+    /// What was wrong: names of fields and rules, never values.
+    pub detail: String,
+    /// Events refused.
+    pub rejected: usize,
+}
+
+impl Refusal {
+    fn problem(&self) -> Problem {
+        match self {
+            Self::UnknownAttributionId => Problem::new(
+                StatusCode::NOT_FOUND,
+                "unknown_attribution_id",
+                "Unknown attribution ID",
+                "There is no such attribution ID: copy it from the webhook settings.",
+            ),
+            Self::WebhooksDisabled => Problem::new(
+                StatusCode::NOT_FOUND,
+                "webhooks_disabled",
+                "Webhooks are disabled",
+                "Webhooks are not enabled for this attribution ID: enable them in its settings.",
+            ),
+            Self::Authentication(refusal) => authentication(refusal),
+            Self::RateLimited { retry_after } => {
+                let detail = format!("This key's allowance is used up: try again in {retry_after} s.");
+                too_many(detail, *retry_after)
+            }
+            Self::UnsupportedMediaType(detail) => Problem::new(
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "unsupported_media_type",
+                "Unsupported media type",
+                *detail,
+            ),
+            Self::PayloadTooLarge { limit, size } => {
+                let found = match size {
+                    Some(size) => format!("{size} bytes"),
+                    None => "more".to_owned(),
+                };
+                let detail = format!("The body may have {limit} bytes, and has {found}.");
+                Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "payload_too_large", "Payload too large", detail)
+                    .member("limit_bytes", *limit)
+                    .member("size_bytes", *size)
+            }
+            Self::Timeout => Problem::new(
+                StatusCode::REQUEST_TIMEOUT,
+                "request_timeout",
+                "Request timeout",
+                "The body did not come in time.",
+            ),
+            Self::Incomplete => Problem::new(
+                StatusCode::BAD_REQUEST,
+                "incomplete_body",
+                "Incomplete body",
+                "The body broke off before its end.",
+            ),
+            Self::InvalidJson { line, column, what } => {
+                let detail = format!("The body is not valid JSON: {what} at line {line}, column {column}.");
+                Problem::new(StatusCode::BAD_REQUEST, "invalid_json", "Invalid JSON", detail)
+                    .member("line", *line)
+                    .member("column", *column)
+            }
+            Self::Invalid(faults) => {
+                let detail = format!("The event has {} fault(s); every one is listed.", faults.len());
+                Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "validation_failed", "Validation failed", detail)
+                    .member("errors", json!(faults))
+            }
+            Self::Unavailable(cause) => {
+                Problem::unavailable("The event was not recorded: send it again.").caused_by(cause)
+            }
+        }
+    }
+
+    /// The audit row's part; none where no row is possible or due.
+    fn audit(&self, problem: &Problem) -> Option<Audit> {
+        let audit = |status| Audit { status, code: problem.code, detail: problem.detail.clone(), rejected: 0 };
+        match self {
+            Self::UnknownAttributionId | Self::WebhooksDisabled | Self::Unavailable(_) => None,
+            Self::Authentication(keys::Refusal::Unavailable(_)) => None,
+            Self::Authentication(keys::Refusal::TooManyFailures { .. }) | Self::RateLimited { .. } => {
+                Some(audit(Status::RateLimited))
+            }
+            Self::Authentication(_) => Some(audit(Status::AuthError)),
+            Self::Invalid(faults) => {
+                Some(Audit { detail: in_short(faults), rejected: 1, ..audit(Status::ValidationError) })
+            }
+            _ => Some(audit(Status::ValidationError)),
+        }
+    }
+}
+
+/// The first faults in a line, for a list.
+pub fn in_short(faults: &[Fault]) -> String {
+    const SHOWN: usize = 5;
+    let named: Vec<String> = faults.iter().take(SHOWN).map(|fault| format!("{}: {}", fault.field, fault.code)).collect();
+    let rest = faults.len().saturating_sub(SHOWN);
+    let more = if rest > 0 { format!(" and {rest} more") } else { String::new() };
+    named.join(", ") + &more
+}
+
+fn too_many(detail: String, retry_after: u64) -> Problem {
+    Problem::new(StatusCode::TOO_MANY_REQUESTS, "rate_limited", "Too many requests", detail)
+        .header(header::RETRY_AFTER, HeaderValue::from(retry_after))
+}
+
+fn authentication(refusal: &keys::Refusal) -> Problem {
+    use keys::Refusal::{Expired, Invalid, Malformed, Missing, Revoked, TooManyFailures, Unavailable};
+    let (code, detail) = match refusal {
+        Missing => ("missing_credentials", "Send `Authorization: Bearer td_wh_...`.".to_owned()),
+        Malformed(why) => ("malformed_credentials", format!("The credentials cannot be a key: {why}.")),
+        Invalid => ("invalid_key", "This is no key of this attribution ID.".to_owned()),
+        Revoked => ("revoked_key", "This key was revoked: use another one.".to_owned()),
+        Expired => ("expired_key", "This key has expired: use another one.".to_owned()),
+        TooManyFailures { retry_after } => {
+            let detail = format!("Too many failed attempts from this address: try again in {retry_after} s.");
+            return too_many(detail, *retry_after);
+        }
+        Unavailable(cause) => {
+            return Problem::unavailable("The key cannot be checked now: send the event again.").caused_by(cause);
+        }
+    };
+    Problem::new(StatusCode::UNAUTHORIZED, code, "Not authenticated", detail)
+        .header(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        let problem = self.problem();
+        let audit = self.audit(&problem);
+        let mut response = problem.into_response();
+        if let Some(audit) = audit {
+            response.extensions_mut().insert(audit);
+        }
+        response
+    }
+}

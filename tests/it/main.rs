@@ -1,0 +1,12 @@
+//! The whole service over a real Postgres: a fresh database per test, the real router on a real socket.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod arrays;
+mod authentication;
+mod bad_input;
+mod documentation;
+mod faults;
+mod ranks;
+mod recording;
+mod support;
+mod two_instances;

@@ -1,0 +1,220 @@
+//! A service under test, and what tests say to it.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use reqwest::StatusCode;
+use serde_json::{Value, json};
+use sqlx::PgPool;
+use sqlx::postgres::PgConnectOptions;
+use trustdata::platform::clock::Clock;
+use trustdata::platform::config::{self, Config};
+use trustdata::platform::password::SlowHash;
+use trustdata::server::App;
+use trustdata::{keys, streams};
+use uuid::Uuid;
+
+/// When tests happen.
+pub fn now() -> DateTime<Utc> {
+    DateTime::parse_from_rfc3339("2026-11-01T10:00:00Z").unwrap().to_utc()
+}
+
+/// A running service with one stream and one key.
+pub struct TestApp {
+    pub address: SocketAddr,
+    pub pool: PgPool,
+    pub clock: Clock,
+    pub attribution_id: Uuid,
+    pub property_id: Uuid,
+    pub key_id: Uuid,
+    pub token: String,
+    pub http: reqwest::Client,
+    _app: App,
+}
+
+/// An answer, read to its end.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: StatusCode,
+    pub headers: reqwest::header::HeaderMap,
+    pub body: Value,
+}
+
+impl Answer {
+    pub async fn of(request: reqwest::RequestBuilder) -> Self {
+        let response = request.send().await.unwrap();
+        let (status, headers) = (response.status(), response.headers().clone());
+        let text = response.text().await.unwrap();
+        let body = if text.is_empty() { Value::Null } else { serde_json::from_str(&text).unwrap() };
+        Self { status, headers, body }
+    }
+
+    pub fn code(&self) -> &str {
+        self.body["code"].as_str().unwrap_or_default()
+    }
+
+    pub fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
+    }
+
+    /// `field code` of each fault.
+    pub fn faults(&self) -> Vec<String> {
+        let faults = self.body["errors"].as_array().cloned().unwrap_or_default();
+        faults.iter().map(|f| format!("{} {}", f["field"].as_str().unwrap(), f["code"].as_str().unwrap())).collect()
+    }
+}
+
+/// The configuration of a service on the test's database.
+pub fn config_for(options: &PgConnectOptions) -> Config {
+    let mut config = config::load(None).unwrap();
+    let mut url: url::Url = secrecy::ExposeSecret::expose_secret(&config.database.url).parse().unwrap();
+    url.set_path(options.get_database().unwrap());
+    config.database.url = url.to_string().into();
+    config.database.max_connections = 4;
+    config.server.read_timeout = Duration::from_millis(700);
+    config
+}
+
+/// Serves an app on a port of its own.
+pub async fn listen(app: &App) -> SocketAddr {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let routes = app.public.clone().into_make_service_with_connect_info::<SocketAddr>();
+    tokio::spawn(async move { axum::serve(listener, routes).await.unwrap() });
+    address
+}
+
+impl TestApp {
+    pub async fn start(pool: PgPool) -> Self {
+        Self::start_with(pool, |_| {}).await
+    }
+
+    /// Starts with a changed configuration.
+    pub async fn start_with(pool: PgPool, change: impl FnOnce(&mut Config)) -> Self {
+        let mut config = config_for(&pool.connect_options());
+        change(&mut config);
+        let clock = Clock::fixed(now());
+        let app = App::start(&config, clock.clone()).await.unwrap();
+        let address = listen(&app).await;
+        let mut conn = pool.acquire().await.unwrap();
+        let property = streams::Property { property_id: clock.new_id(), name: "Shop".to_owned(), created_at: now() };
+        streams::store::insert_property(&mut conn, &property).await.unwrap();
+        let stream = new_stream(&clock, property.property_id);
+        streams::store::insert_stream(&mut conn, &stream).await.unwrap();
+        let (key_id, token) = new_key(&pool, &clock, stream.property_id, stream.attribution_id, |_| {}).await;
+        Self {
+            address,
+            pool,
+            clock,
+            attribution_id: stream.attribution_id,
+            property_id: property.property_id,
+            key_id,
+            token,
+            http: reqwest::Client::new(),
+            _app: app,
+        }
+    }
+
+    pub fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+
+    pub fn webhook(&self, topic: &str) -> String {
+        self.url(&format!("/webhooks/custom/{}/{topic}", self.attribution_id))
+    }
+
+    /// An authenticated request that a test may still change.
+    pub fn post(&self, topic: &str) -> reqwest::RequestBuilder {
+        self.http.post(self.webhook(topic)).bearer_auth(&self.token).header("content-type", "application/json")
+    }
+
+    pub async fn send(&self, topic: &str, body: &Value) -> Answer {
+        Answer::of(self.post(topic).body(body.to_string())).await
+    }
+
+    pub async fn send_raw(&self, topic: &str, body: impl Into<reqwest::Body>) -> Answer {
+        Answer::of(self.post(topic).body(body)).await
+    }
+
+    /// A session of `visitor`, so many days before now.
+    pub async fn session(&self, visitor: &str, days_ago: f64, query: &str) -> String {
+        let started_at = now() - chrono::Duration::seconds((days_ago * 86_400.0) as i64);
+        let line = json!({
+            "attribution_id": self.attribution_id, "visitor_id": visitor, "started_at": started_at.to_rfc3339(),
+            "landing_url": format!("https://shop.example/?{query}"),
+        });
+        let session = trustdata::sessions::import::parse_line(&line.to_string()).unwrap();
+        let id = session.session_id.clone();
+        let secrets = config::load(None).unwrap().secrets;
+        let sealer = trustdata::platform::secrets::Sealer::new(&secrets, Some([0; 32])).unwrap();
+        let mut conn = self.pool.acquire().await.unwrap();
+        trustdata::sessions::store::insert(&mut conn, &[(self.property_id, session)], &sealer).await.unwrap();
+        id
+    }
+
+    pub async fn count(&self, table: &str) -> i64 {
+        sqlx::query_scalar(sqlx::AssertSqlSafe(format!("select count(*) from {table}"))).fetch_one(&self.pool).await.unwrap()
+    }
+
+    /// Audit rows, once there are as many as expected: those of refused requests come a moment after the answer.
+    pub async fn activity(&self, expected: usize) -> Vec<Value> {
+        let mut rows: Vec<Value> = Vec::new();
+        for _ in 0..200 {
+            rows = sqlx::query_scalar("select to_jsonb(a) from activity a order by activity_id")
+                .fetch_all(&self.pool)
+                .await
+                .unwrap();
+            if rows.len() >= expected {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        assert_eq!(rows.len(), expected, "{rows:#?}");
+        rows
+    }
+}
+
+pub fn new_stream(clock: &Clock, property_id: Uuid) -> streams::Stream {
+    streams::Stream {
+        attribution_id: clock.new_id(),
+        property_id,
+        name: "Website".to_owned(),
+        webhooks_enabled: true,
+        lookback_days: 30,
+        created_at: now(),
+    }
+}
+
+/// A key with a high limit, changed as the test asks.
+pub async fn new_key(
+    pool: &PgPool,
+    clock: &Clock,
+    property_id: Uuid,
+    attribution_id: Uuid,
+    change: impl FnOnce(&mut keys::Key),
+) -> (Uuid, String) {
+    let token = keys::Token::generate();
+    let mut key = keys::Key {
+        key_id: clock.new_id(),
+        property_id,
+        attribution_id,
+        name: "production".to_owned(),
+        prefix: token.prefix().to_owned(),
+        rate_limit: 1_000_000,
+        created_at: now(),
+        expires_at: None,
+        revoked_at: None,
+        last_used_at: None,
+    };
+    change(&mut key);
+    let hash = SlowHash::new(1).hash(token.expose().to_owned()).await.unwrap();
+    keys::store::insert(&mut pool.acquire().await.unwrap(), &key, &hash).await.unwrap();
+    (key.key_id, token.expose().to_owned())
+}
+
+/// A purchase that is valid.
+pub fn purchase(id: &str) -> Value {
+    json!({ "conversion_id": id, "value": 99.0, "currency": "USD" })
+}
+
