@@ -167,10 +167,6 @@ impl Many {
         Self { status, accepted, rejected, results }
     }
 
-    /// How many events were taken.
-    pub fn accepted(&self) -> usize {
-        self.accepted
-    }
 }
 
 impl IntoResponse for Many {

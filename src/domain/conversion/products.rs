@@ -56,7 +56,7 @@ fn check_one(reader: &mut Reader, path: &str, raw: &RawValue) {
         quantity(reader, format!("{path}.quantity"), raw);
     }
     if let Some(raw) = fields::get(&product, "price") {
-        drop(reader.amount(&format!("{path}.price"), raw));
+        let _checked = reader.amount(&format!("{path}.price"), raw);
     }
 }
 
