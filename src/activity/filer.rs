@@ -34,14 +34,21 @@ impl Filer {
 pub fn start(pool: PgPool, refused_per_minute: u32) -> (Filer, impl Future<Output = ()> + Send) {
     let (queue, waiting) = mpsc::channel(QUEUE);
     let dropped = metrics::counter!("trustdata_activity_dropped_total");
-    (Filer { queue, dropped: dropped.clone() }, write(pool, waiting, Flood::new(refused_per_minute), dropped))
+    (
+        Filer {
+            queue,
+            dropped: dropped.clone(),
+        },
+        write(pool, waiting, Flood::new(refused_per_minute), dropped),
+    )
 }
 
 async fn write(pool: PgPool, mut waiting: mpsc::Receiver<Entry>, mut flood: Flood, dropped: Counter) {
     let mut entries = Vec::with_capacity(BATCH);
     while waiting.recv_many(&mut entries, BATCH).await > 0 {
-        let (refused, others): (Vec<_>, Vec<_>) =
-            std::mem::take(&mut entries).into_iter().partition(|entry| entry.status != Status::Success);
+        let (refused, others): (Vec<_>, Vec<_>) = std::mem::take(&mut entries)
+            .into_iter()
+            .partition(|entry| entry.status != Status::Success);
         let rows: Vec<Entry> = flood.cap(refused).into_iter().chain(others).collect();
         let written = async { store::insert(&mut *pool.acquire().await?, &rows).await };
         if let Err(error) = written.await {

@@ -18,7 +18,11 @@ pub struct Flood {
 impl Flood {
     /// At most `per_minute` rows of their own.
     pub fn new(per_minute: u32) -> Self {
-        Self { per_minute, minute: i64::MIN, seen: HashMap::new() }
+        Self {
+            per_minute,
+            minute: i64::MIN,
+            seen: HashMap::new(),
+        }
     }
 
     /// Lets rows within the cap through, and folds each stream's rest of a minute into one entry that counts.
@@ -39,7 +43,10 @@ impl Flood {
             }
             let counted = folded
                 .entry((entry.attribution_id, minute))
-                .or_insert_with(|| Entry { requests: 0, ..counting_row(&entry, minute) });
+                .or_insert_with(|| Entry {
+                    requests: 0,
+                    ..counting_row(&entry, minute)
+                });
             counted.requests = counted.requests.saturating_add(1);
         }
         kept.extend(folded.into_values());
@@ -103,7 +110,10 @@ mod tests {
         assert_eq!(counted[0].requests, 997);
         // Later in the same minute it goes on counting, into the same row.
         let more = flood.cap(vec![refused(1, 59)]);
-        assert_eq!((more[0].requests, more[0].activity_id), (1, counted[0].activity_id));
+        assert_eq!(
+            (more[0].requests, more[0].activity_id),
+            (1, counted[0].activity_id)
+        );
         // The next minute begins anew, also when a straggler of the last one follows.
         let next = flood.cap(vec![refused(1, 60), refused(1, 59)]);
         assert!(next.iter().all(|row| row.code == Some("invalid_key")));

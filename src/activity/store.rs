@@ -14,8 +14,12 @@ pub async fn insert(conn: &mut PgConnection, entries: &[Entry]) -> Result<(), sq
     }
     let each = |n: usize| Vec::with_capacity(n);
     let n = entries.len();
-    let (mut properties, mut streams, mut ids, mut times): (Vec<Uuid>, Vec<Uuid>, Vec<Uuid>, Vec<DateTime<Utc>>) =
-        (each(n), each(n), each(n), Vec::with_capacity(n));
+    let (mut properties, mut streams, mut ids, mut times): (
+        Vec<Uuid>,
+        Vec<Uuid>,
+        Vec<Uuid>,
+        Vec<DateTime<Utc>>,
+    ) = (each(n), each(n), each(n), Vec::with_capacity(n));
     for entry in entries {
         properties.push(entry.property_id);
         streams.push(entry.attribution_id);

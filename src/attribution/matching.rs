@@ -52,15 +52,23 @@ impl Attribution {
 /// and then the last one alone.
 pub fn attribute(touches: Vec<Touch>, event_time: DateTime<Utc>, lookback: TimeDelta) -> Attribution {
     let age = |touch: &Touch| TimeDelta::seconds(event_time.timestamp() - touch.clicked_at.timestamp());
-    let (mut inside, outside): (Vec<Touch>, Vec<Touch>) =
-        touches.into_iter().partition(|touch| (TimeDelta::zero()..=lookback).contains(&age(touch)));
+    let (mut inside, outside): (Vec<Touch>, Vec<Touch>) = touches
+        .into_iter()
+        .partition(|touch| (TimeDelta::zero()..=lookback).contains(&age(touch)));
     if inside.is_empty() {
         // Distance from the window, on either side of it.
         let distance = |touch: &Touch| {
             let age = age(touch);
-            if age < TimeDelta::zero() { -age } else { age - lookback }
+            if age < TimeDelta::zero() {
+                -age
+            } else {
+                age - lookback
+            }
         };
-        let nearest = outside.iter().min_by_key(|touch| distance(touch)).map(|touch| touch.clicked_at);
+        let nearest = outside
+            .iter()
+            .min_by_key(|touch| distance(touch))
+            .map(|touch| touch.clicked_at);
         return Attribution::Unmatched(match nearest {
             Some(nearest) => UnmatchedReason::OutsideLookback { nearest },
             None => UnmatchedReason::UnknownVisitor,
@@ -102,18 +110,24 @@ mod tests {
 
     /// Ids of the journey, or the reason.
     fn outcome(touches: &[(&str, i64, bool)]) -> String {
-        let touches = touches.iter().map(|(id, seconds, direct)| touch(id, *seconds, *direct)).collect();
+        let touches = touches
+            .iter()
+            .map(|(id, seconds, direct)| touch(id, *seconds, *direct))
+            .collect();
         match attribute(touches, at(0), TimeDelta::days(30)) {
-            Attribution::Matched(journey) => {
-                journey.iter().map(|touch| touch.session_id.as_str()).collect::<Vec<_>>().join(" ")
-            }
+            Attribution::Matched(journey) => journey
+                .iter()
+                .map(|touch| touch.session_id.as_str())
+                .collect::<Vec<_>>()
+                .join(" "),
             unmatched => unmatched.reason().to_owned(),
         }
     }
 
     #[test]
     fn windows_to_the_second() {
-        let table: &[(&[(&str, i64, bool)], &str)] = &[
+        type Visit = (&'static str, i64, bool);
+        let table: &[(&[Visit], &str)] = &[
             (&[], "unknown_visitor"),
             (&[("a", 0, false)], "a"),
             (&[("a", 1, false)], "outside_lookback"),
@@ -122,7 +136,10 @@ mod tests {
             (&[("a", -5 * DAY, false), ("d", -DAY, true)], "a"),
             (&[("d", -2 * DAY, true), ("e", -DAY, true)], "e"),
             (&[("a", -31 * DAY, false), ("d", -DAY, true)], "d"),
-            (&[("c", -DAY, false), ("a", -9 * DAY, false), ("b", -2 * DAY, false)], "a b c"),
+            (
+                &[("c", -DAY, false), ("a", -9 * DAY, false), ("b", -2 * DAY, false)],
+                "a b c",
+            ),
             (&[("b", -DAY, false), ("a", -DAY, false)], "a b"),
         ];
         for (touches, expected) in table {
@@ -134,14 +151,26 @@ mod tests {
     fn a_click_within_the_second_of_the_event_counts() {
         let mut click = touch("a", 0, false);
         click.clicked_at += TimeDelta::milliseconds(999);
-        assert_eq!(attribute(vec![click], at(0), TimeDelta::days(30)).reason(), "matched");
+        assert_eq!(
+            attribute(vec![click], at(0), TimeDelta::days(30)).reason(),
+            "matched"
+        );
     }
 
     #[test]
     fn the_nearest_is_measured_from_the_window() {
-        let touches = vec![touch("far", -45 * DAY, false), touch("near", -31 * DAY, true), touch("after", 2 * DAY, false)];
-        let expected = UnmatchedReason::OutsideLookback { nearest: at(-31 * DAY) };
-        assert_eq!(attribute(touches, at(0), TimeDelta::days(30)), Attribution::Unmatched(expected));
+        let touches = vec![
+            touch("far", -45 * DAY, false),
+            touch("near", -31 * DAY, true),
+            touch("after", 2 * DAY, false),
+        ];
+        let expected = UnmatchedReason::OutsideLookback {
+            nearest: at(-31 * DAY),
+        };
+        assert_eq!(
+            attribute(touches, at(0), TimeDelta::days(30)),
+            Attribution::Unmatched(expected)
+        );
     }
 
     /// The rules once more, slow and obvious.
@@ -150,7 +179,12 @@ mod tests {
         let all: Vec<usize> = (0..touches.len()).filter(inside).collect();
         let mut paid: Vec<usize> = all.iter().copied().filter(|i| !touches[*i].1).collect();
         if paid.is_empty() {
-            paid = all.iter().copied().max_by_key(|i| (touches[*i].0, *i)).into_iter().collect();
+            paid = all
+                .iter()
+                .copied()
+                .max_by_key(|i| (touches[*i].0, *i))
+                .into_iter()
+                .collect();
         }
         paid.sort_by_key(|i| (touches[*i].0, *i));
         paid

@@ -28,7 +28,11 @@ pub struct Weights {
 pub fn weigh(clicks: &[DateTime<Utc>], event_time: DateTime<Utc>) -> Vec<Weights> {
     let count = clicks.len();
     let last = count.saturating_sub(1);
-    let only = |chosen: usize| (0..count).map(|i| f64::from(u8::from(i == chosen))).collect::<Vec<_>>();
+    let only = |chosen: usize| {
+        (0..count)
+            .map(|i| f64::from(u8::from(i == chosen)))
+            .collect::<Vec<_>>()
+    };
     let models = [
         only(last),
         only(0),
@@ -65,7 +69,10 @@ fn position_share(index: usize, count: usize) -> f64 {
 /// Splits [`UNITS`] in proportion to `shares` by largest remainder.
 fn apportion(shares: &[f64]) -> Vec<i32> {
     let total: f64 = shares.iter().sum();
-    let exact: Vec<f64> = shares.iter().map(|share| share / total * f64::from(UNITS)).collect();
+    let exact: Vec<f64> = shares
+        .iter()
+        .map(|share| share / total * f64::from(UNITS))
+        .collect();
     // Truncation is meant: `exact` lies between 0 and a million.
     let mut units: Vec<i32> = exact.iter().map(|exact| exact.floor() as i32).collect();
     let mut by_remainder: Vec<usize> = (0..shares.len()).collect();
@@ -73,7 +80,11 @@ fn apportion(shares: &[f64]) -> Vec<i32> {
     let remainder = |i: usize| ((exact[i] - exact[i].floor()) * 1e6).round() as i64;
     by_remainder.sort_by_key(|i| (std::cmp::Reverse(remainder(*i)), std::cmp::Reverse(*i)));
     let left = UNITS - units.iter().sum::<i32>();
-    for i in by_remainder.into_iter().cycle().take(usize::try_from(left).unwrap_or(0)) {
+    for i in by_remainder
+        .into_iter()
+        .cycle()
+        .take(usize::try_from(left).unwrap_or(0))
+    {
         units[i] += 1;
     }
     units
@@ -103,7 +114,13 @@ mod tests {
     #[test]
     fn by_hand() {
         let one = weights(&[3]);
-        let whole = Weights { last_click: UNITS, first_click: UNITS, linear: UNITS, time_decay: UNITS, position_based: UNITS };
+        let whole = Weights {
+            last_click: UNITS,
+            first_click: UNITS,
+            linear: UNITS,
+            time_decay: UNITS,
+            position_based: UNITS,
+        };
         assert_eq!(one, [whole]);
         let two = weights(&[7, 0]);
         assert_eq!(column(&two, |w| w.last_click), [0, UNITS]);
@@ -116,7 +133,10 @@ mod tests {
         assert_eq!(column(&three, |w| w.time_decay), [142_857, 285_714, 571_429]);
         assert_eq!(column(&three, |w| w.position_based), [400_000, 200_000, 400_000]);
         let four = weights(&[9, 8, 7, 0]);
-        assert_eq!(column(&four, |w| w.position_based), [400_000, 100_000, 100_000, 400_000]);
+        assert_eq!(
+            column(&four, |w| w.position_based),
+            [400_000, 100_000, 100_000, 400_000]
+        );
         assert!(weights(&[]).is_empty());
     }
 

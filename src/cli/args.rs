@@ -293,7 +293,15 @@ fn email(sent: &str) -> Result<String, String> {
     let sane = sent.len() <= 254
         && !sent.contains(|c: char| c.is_whitespace() || c.is_control())
         && sent.split_once('@').is_some_and(|(local, host)| {
-            !local.is_empty() && !host.is_empty() && !host.contains('@') && !host.starts_with('.') && !host.ends_with('.')
+            !local.is_empty()
+                && !host.is_empty()
+                && !host.contains('@')
+                && !host.starts_with('.')
+                && !host.ends_with('.')
         });
-    if sane { Ok(sent.to_owned()) } else { Err("expected an address such as ann@shop.example".to_owned()) }
+    if sane {
+        Ok(sent.to_owned())
+    } else {
+        Err("expected an address such as ann@shop.example".to_owned())
+    }
 }

@@ -23,16 +23,56 @@ const EMAIL: &str = "demo@shop.example";
 
 /// Visitor, hours ago, page and query on https://shop.example, referrer.
 const VISITS: [(&str, i64, &str, &str); 11] = [
-    ("demo-visitor-1", 290, "/summer?utm_source=google&utm_medium=cpc&utm_campaign=summer_sale&gclid=Cj0KCQdemo1", "https://www.google.com/"),
-    ("demo-visitor-1", 70, "/?utm_source=newsletter&utm_medium=email&utm_campaign=july_news", ""),
+    (
+        "demo-visitor-1",
+        290,
+        "/summer?utm_source=google&utm_medium=cpc&utm_campaign=summer_sale&gclid=Cj0KCQdemo1",
+        "https://www.google.com/",
+    ),
+    (
+        "demo-visitor-1",
+        70,
+        "/?utm_source=newsletter&utm_medium=email&utm_campaign=july_news",
+        "",
+    ),
     ("demo-visitor-1", 5, "/cart", ""),
-    ("demo-visitor-2", 200, "/shoes?utm_source=facebook&utm_medium=paid_social&utm_campaign=new_arrivals&fbclid=IwARdemo2", "https://www.facebook.com/"),
-    ("demo-visitor-2", 26, "/shoes/red?utm_source=google&utm_medium=cpc&utm_campaign=brand&gclid=Cj0KCQdemo2", "https://www.google.com/"),
-    ("demo-visitor-3", 440, "/summer?utm_source=bing&utm_medium=cpc&utm_campaign=summer_sale&msclkid=5f3cdemo3", "https://www.bing.com/"),
-    ("demo-visitor-4", 120, "/sale?utm_source=tiktok&utm_medium=paid_social&utm_campaign=clips&ttclid=E.C.Pdemo4", "https://www.tiktok.com/"),
+    (
+        "demo-visitor-2",
+        200,
+        "/shoes?utm_source=facebook&utm_medium=paid_social&utm_campaign=new_arrivals&fbclid=IwARdemo2",
+        "https://www.facebook.com/",
+    ),
+    (
+        "demo-visitor-2",
+        26,
+        "/shoes/red?utm_source=google&utm_medium=cpc&utm_campaign=brand&gclid=Cj0KCQdemo2",
+        "https://www.google.com/",
+    ),
+    (
+        "demo-visitor-3",
+        440,
+        "/summer?utm_source=bing&utm_medium=cpc&utm_campaign=summer_sale&msclkid=5f3cdemo3",
+        "https://www.bing.com/",
+    ),
+    (
+        "demo-visitor-4",
+        120,
+        "/sale?utm_source=tiktok&utm_medium=paid_social&utm_campaign=clips&ttclid=E.C.Pdemo4",
+        "https://www.tiktok.com/",
+    ),
     ("demo-visitor-4", 100, "/sale", "https://www.google.com/"),
-    ("demo-visitor-4", 12, "/sale/bags?utm_source=newsletter&utm_medium=email&utm_campaign=weekend", ""),
-    ("demo-visitor-5", 48, "/blog/how-to-pack", "https://travel.example/ten-best-bags"),
+    (
+        "demo-visitor-4",
+        12,
+        "/sale/bags?utm_source=newsletter&utm_medium=email&utm_campaign=weekend",
+        "",
+    ),
+    (
+        "demo-visitor-5",
+        48,
+        "/blog/how-to-pack",
+        "https://travel.example/ten-best-bags",
+    ),
     ("demo-visitor-6", 3, "/", ""),
 ];
 
@@ -71,8 +111,14 @@ async fn existing(conn: &mut PgConnection) -> Result<Option<Stream>, CliError> {
         )));
     };
     let streams = streams::store::list_streams(conn).await?;
-    let found = streams.into_iter().find(|stream| stream.property_id == shop.property_id);
-    let missing = || CliError::Refusal(format!("the property \"{PROPERTY}\" has no attribution ID: the demo did not make it"));
+    let found = streams
+        .into_iter()
+        .find(|stream| stream.property_id == shop.property_id);
+    let missing = || {
+        CliError::Refusal(format!(
+            "the property \"{PROPERTY}\" has no attribution ID: the demo did not make it"
+        ))
+    };
     found.map(Some).ok_or_else(missing)
 }
 
@@ -80,7 +126,11 @@ async fn existing(conn: &mut PgConnection) -> Result<Option<Stream>, CliError> {
 async fn reopen(conn: &mut PgConnection, stream: Stream) -> Result<Shop, CliError> {
     let fresh = key::generate(&stream, KEY.to_owned(), DEFAULT_RATE_LIMIT, &Clock::system()).await?;
     keys::store::insert(conn, &fresh.key, &fresh.hash).await?;
-    Ok(Shop { stream, key: fresh.token.expose().to_owned(), password: None })
+    Ok(Shop {
+        stream,
+        key: fresh.token.expose().to_owned(),
+        password: None,
+    })
 }
 
 /// The first run: everything, or nothing.
@@ -102,9 +152,18 @@ async fn open(conn: &mut PgConnection, config: &Config) -> Result<Shop, CliError
     streams::store::insert_stream(&mut transaction, &stream).await?;
     sessions::store::insert(&mut transaction, &sessions, &sealer).await?;
     keys::store::insert(&mut transaction, &fresh.key, &fresh.hash).await?;
-    let made = users::store::insert(&mut transaction, &user::new(EMAIL.to_owned(), &clock), &password_hash).await?;
+    let made = users::store::insert(
+        &mut transaction,
+        &user::new(EMAIL.to_owned(), &clock),
+        &password_hash,
+    )
+    .await?;
     transaction.commit().await?;
-    Ok(Shop { stream, key: fresh.token.expose().to_owned(), password: made.then_some(password) })
+    Ok(Shop {
+        stream,
+        key: fresh.token.expose().to_owned(),
+        password: made.then_some(password),
+    })
 }
 
 /// The visits, read from lines as `session import` reads them.
@@ -121,7 +180,9 @@ fn visits(stream: &Stream, now: DateTime<Utc>) -> Result<Vec<(Uuid, Session)>, C
             });
             import::parse_line(&line.to_string())
                 .map(|session| (stream.property_id, session))
-                .map_err(|faults| CliError::Refusal(format!("the demo's visit to {page} cannot be read: {faults:?}")))
+                .map_err(|faults| {
+                    CliError::Refusal(format!("the demo's visit to {page} cannot be read: {faults:?}"))
+                })
         })
         .collect()
 }
@@ -140,7 +201,9 @@ fn welcome(shop: &Shop, config: &Config) -> String {
     };
     let sign_in = match &shop.password {
         Some(password) => format!("{EMAIL}, password {password}   (not shown again)"),
-        None => format!("{EMAIL}, kept with its password; another user: trustdata user create --email you@shop.example"),
+        None => format!(
+            "{EMAIL}, kept with its password; another user: trustdata user create --email you@shop.example"
+        ),
     };
     format!(
         "{PROPERTY}: attribution ID {id}\n{opened}\n\
@@ -156,7 +219,8 @@ fn welcome(shop: &Shop, config: &Config) -> String {
 }
 
 fn curl(url: &str, key: &str) -> String {
-    let body = r#"{"conversion_id":"ORD-12345","value":99.00,"currency":"USD","visitor_id":"demo-visitor-1"}"#;
+    let body =
+        r#"{"conversion_id":"ORD-12345","value":99.00,"currency":"USD","visitor_id":"demo-visitor-1"}"#;
     format!(
         "curl -sS '{url}' \\\n  -H 'Authorization: Bearer {key}' \\\n  -H 'Content-Type: application/json' \\\n  -d '{body}'"
     )

@@ -53,7 +53,11 @@ impl Row for Check {
 
 impl Check {
     fn new(check: &'static str, state: State, detail: impl Into<String>) -> Self {
-        Self { check, state, detail: detail.into() }
+        Self {
+            check,
+            state,
+            detail: detail.into(),
+        }
     }
 
     fn word(&self) -> &'static str {
@@ -80,7 +84,11 @@ pub(super) async fn run(config: Result<Config, Invalid>, form: Form) -> Result<E
         }
     }
     let failed = checks.iter().any(|check| check.state == State::Fail);
-    Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    Ok(if failed {
+        ExitCode::FAILURE
+    } else {
+        ExitCode::SUCCESS
+    })
 }
 
 async fn all(config: &Config) -> Vec<Check> {
@@ -118,19 +126,33 @@ async fn version_and_clock(conn: &mut PgConnection, config: &Config) -> Vec<Chec
     let asked = clock.now();
     let (version, theirs) = match db::server_state(conn).await {
         Ok(state) => state,
-        Err(error) => return vec![Check::new("database", State::Fail, CliError::from(error).to_string())],
+        Err(error) => {
+            return vec![Check::new(
+                "database",
+                State::Fail,
+                CliError::from(error).to_string(),
+            )];
+        }
     };
     // Half the round trip: when the database read its clock.
     let ours = asked + (clock.now() - asked) / 2;
     let off = (theirs - ours).num_milliseconds();
     vec![
-        Check::new("database", State::Good, format!("Postgres {version} at {}", place(config))),
+        Check::new(
+            "database",
+            State::Good,
+            format!("Postgres {version} at {}", place(config)),
+        ),
         clock_check(off),
     ]
 }
 
 fn clock_check(off: i64) -> Check {
-    let apart = format!("the database is {} ms {}", off.abs(), if off < 0 { "behind" } else { "ahead" });
+    let apart = format!(
+        "the database is {} ms {}",
+        off.abs(),
+        if off < 0 { "behind" } else { "ahead" }
+    );
     let mend = "let NTP set the time of both machines";
     match off.abs() {
         CLOCK_FAILS.. => Check::new("clock", State::Fail, format!("{apart}: {mend}")),
@@ -144,10 +166,17 @@ async fn migrations(conn: &mut PgConnection, config: &Config) -> Check {
         Err(error) => Check::new("migrations", State::Fail, CliError::from(error).to_string()),
         Ok(missing) if missing.is_empty() => Check::new("migrations", State::Good, "all applied"),
         Ok(missing) if config.database.migrate => {
-            let detail = format!("{} missing: run `trustdata migrate`, or start `trustdata serve`, which does", missing.len());
+            let detail = format!(
+                "{} missing: run `trustdata migrate`, or start `trustdata serve`, which does",
+                missing.len()
+            );
             Check::new("migrations", State::Warn, detail)
         }
-        Ok(missing) => Check::new("migrations", State::Fail, format!("{} missing: run `trustdata migrate`", missing.len())),
+        Ok(missing) => Check::new(
+            "migrations",
+            State::Fail,
+            format!("{} missing: run `trustdata migrate`", missing.len()),
+        ),
     }
 }
 
@@ -169,14 +198,37 @@ async fn workers(listen: SocketAddr) -> Check {
             let detail = format!("not running: nothing listens on {address}; start `trustdata serve`");
             return Check::new("workers", State::Warn, detail);
         }
-        Ok(Err(error)) => return Check::new("workers", State::Fail, format!("no answer from http://{address}/readyz: {error}")),
-        Err(_) => return Check::new("workers", State::Fail, format!("no answer from http://{address}/readyz within 1 s")),
+        Ok(Err(error)) => {
+            return Check::new(
+                "workers",
+                State::Fail,
+                format!("no answer from http://{address}/readyz: {error}"),
+            );
+        }
+        Err(_) => {
+            return Check::new(
+                "workers",
+                State::Fail,
+                format!("no answer from http://{address}/readyz within 1 s"),
+            );
+        }
     };
     let status = answer.split_whitespace().nth(1).unwrap_or("no status");
-    let body = answer.split_once("\r\n\r\n").map_or("", |(_, body)| body).replace(char::is_control, " ");
+    let body = answer
+        .split_once("\r\n\r\n")
+        .map_or("", |(_, body)| body)
+        .replace(char::is_control, " ");
     match status {
-        "200" => Check::new("workers", State::Good, format!("http://{address}/readyz says ready")),
-        other => Check::new("workers", State::Fail, format!("http://{address}/readyz answers {other}: {}", body.trim())),
+        "200" => Check::new(
+            "workers",
+            State::Good,
+            format!("http://{address}/readyz says ready"),
+        ),
+        other => Check::new(
+            "workers",
+            State::Fail,
+            format!("http://{address}/readyz answers {other}: {}", body.trim()),
+        ),
     }
 }
 

@@ -15,7 +15,15 @@ use crate::streams::{self, Stream};
 
 impl Row for Key {
     const HEAD: &'static [&'static str] = &[
-        "id", "attribution_id", "name", "prefix", "rate_limit", "created_at", "expires_at", "revoked_at", "last_used_at",
+        "id",
+        "attribution_id",
+        "name",
+        "prefix",
+        "rate_limit",
+        "created_at",
+        "expires_at",
+        "revoked_at",
+        "last_used_at",
     ];
 
     fn cells(&self) -> Vec<String> {
@@ -63,28 +71,42 @@ pub(super) struct Fresh {
 pub(super) async fn run(config: &Config, command: KeyCommand) -> Result<(), CliError> {
     let mut conn = connect_current(config).await?;
     match command {
-        KeyCommand::Create { attribution_id, name, rate_limit, expires_in_days, output } => {
+        KeyCommand::Create {
+            attribution_id,
+            name,
+            rate_limit,
+            expires_in_days,
+            output,
+        } => {
             let found = streams::store::find_stream(&mut conn, attribution_id).await?;
             let stream = stream::known(found, attribution_id)?;
             let mut fresh = generate(&stream, name, rate_limit, &Clock::system()).await?;
             fresh.key.expires_at = expires_in_days.map(|days| fresh.key.created_at + TimeDelta::days(days));
             store::insert(&mut conn, &fresh.key, &fresh.hash).await?;
-            let created =
-                Created { id: fresh.key.key_id, prefix: fresh.key.prefix, key: fresh.token.expose().to_owned() };
+            let created = Created {
+                id: fresh.key.key_id,
+                prefix: fresh.key.prefix,
+                key: fresh.token.expose().to_owned(),
+            };
             output::one(output.form(), &created)?;
             if output.form() == output::Form::Text {
                 output::remark("\nKeep the key now: it will not be shown again.");
             }
             Ok(())
         }
-        KeyCommand::List { attribution_id, output } => {
-            output::list(output.form(), &store::list(&mut conn, attribution_id).await?)
-        }
+        KeyCommand::List {
+            attribution_id,
+            output,
+        } => output::list(output.form(), &store::list(&mut conn, attribution_id).await?),
         KeyCommand::Revoke { key_id, output } => {
             let key = store::revoke(&mut conn, key_id, Clock::system().now()).await?;
             output::one(output.form(), &known(key, key_id)?)
         }
-        KeyCommand::SetRateLimit { key_id, rate_limit, output } => {
+        KeyCommand::SetRateLimit {
+            key_id,
+            rate_limit,
+            output,
+        } => {
             let key = store::set_rate_limit(&mut conn, key_id, rate_limit).await?;
             output::one(output.form(), &known(key, key_id)?)
         }
@@ -92,7 +114,12 @@ pub(super) async fn run(config: &Config, command: KeyCommand) -> Result<(), CliE
 }
 
 /// A new key of a stream, without an end.
-pub(super) async fn generate(stream: &Stream, name: String, rate_limit: i32, clock: &Clock) -> Result<Fresh, CliError> {
+pub(super) async fn generate(
+    stream: &Stream,
+    name: String,
+    rate_limit: i32,
+    clock: &Clock,
+) -> Result<Fresh, CliError> {
     let token = Token::generate();
     let hash = SlowHash::new(1).hash(token.expose().to_owned()).await?;
     let key = Key {
@@ -112,6 +139,8 @@ pub(super) async fn generate(stream: &Stream, name: String, rate_limit: i32, clo
 
 fn known(key: Option<Key>, key_id: Uuid) -> Result<Key, CliError> {
     key.ok_or_else(|| {
-        CliError::Refusal(format!("there is no key {key_id}; `trustdata key list` shows those that there are"))
+        CliError::Refusal(format!(
+            "there is no key {key_id}; `trustdata key list` shows those that there are"
+        ))
     })
 }

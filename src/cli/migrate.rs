@@ -11,15 +11,17 @@ pub(super) async fn run(config: &Config) -> Result<(), CliError> {
         return output::say("The database is up to date.");
     }
     let versions: Vec<String> = applied.iter().map(i64::to_string).collect();
-    output::say(&format!("Applied {} migration(s): {}.", applied.len(), versions.join(", ")))
+    output::say(&format!(
+        "Applied {} migration(s): {}.",
+        applied.len(),
+        versions.join(", ")
+    ))
 }
 
 /// Brings the schema up to date; the versions that were missing. Several at once wait for each other.
 pub(crate) async fn migrate(config: &Config) -> Result<Vec<i64>, CliError> {
     let mut conn = connect(config).await?;
     let missing = db::missing_migrations(&mut conn).await?;
-    // An index on a big table takes its time, and so does waiting for another instance that builds it.
-    sqlx::query("set statement_timeout = 0").execute(&mut conn).await?;
-    db::MIGRATIONS.run(&mut conn).await?;
+    db::migrate(&mut conn).await?;
     Ok(missing)
 }

@@ -1,5 +1,9 @@
 //! The command line: parse, do, say.
-#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command answers on its terminal")]
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a command answers on its terminal"
+)]
 
 mod args;
 mod demo;
@@ -69,9 +73,10 @@ impl From<sqlx::Error> for CliError {
 fn cause(error: &sqlx::Error) -> (bool, String) {
     match error {
         sqlx::Error::Database(database) => (true, database.message().to_owned()),
-        sqlx::Error::PoolTimedOut => {
-            (false, format!("no answer within {} ms", db::CONNECT_TIMEOUT.as_millis()))
-        }
+        sqlx::Error::PoolTimedOut => (
+            false,
+            format!("no answer within {} ms", db::CONNECT_TIMEOUT.as_millis()),
+        ),
         other => (false, other.to_string()),
     }
 }
@@ -118,8 +123,10 @@ async fn run(args: Args) -> Result<ExitCode, CliError> {
 
 /// A connection to a database of any age.
 async fn connect(config: &Config) -> Result<PgConnection, CliError> {
-    let unreachable =
-        |error: sqlx::Error| CliError::Unreachable { place: place(config), cause: cause(&error).1 };
+    let unreachable = |error: sqlx::Error| CliError::Unreachable {
+        place: place(config),
+        cause: cause(&error).1,
+    };
     let options = db::options(&config.database).map_err(unreachable)?;
     db::connect(&options).await.map_err(unreachable)
 }

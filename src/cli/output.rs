@@ -31,7 +31,10 @@ pub(super) fn one<T: Row>(form: Form, row: &T) -> Result<(), CliError> {
         Form::Text => {
             let width = T::HEAD.iter().map(|name| name.len()).max().unwrap_or(0);
             let lines = T::HEAD.iter().zip(row.cells());
-            say(&lines.map(|(name, cell)| format!("{name:<width$}  {}", shown(&cell))).collect::<Vec<_>>().join("\n"))
+            say(&lines
+                .map(|(name, cell)| format!("{name:<width$}  {}", shown(&cell)))
+                .collect::<Vec<_>>()
+                .join("\n"))
         }
     }
 }
@@ -40,7 +43,12 @@ pub(super) fn one<T: Row>(form: Form, row: &T) -> Result<(), CliError> {
 pub(super) fn list<T: Row>(form: Form, rows: &[T]) -> Result<(), CliError> {
     match form {
         Form::Json => json(&rows),
-        Form::Text => say(&table(T::HEAD, rows.iter().map(|row| row.cells().iter().map(|cell| shown(cell)).collect()).collect())),
+        Form::Text => say(&table(
+            T::HEAD,
+            rows.iter()
+                .map(|row| row.cells().iter().map(|cell| shown(cell)).collect())
+                .collect(),
+        )),
     }
 }
 
@@ -48,11 +56,20 @@ fn table(head: &[&str], rows: Vec<Vec<String>>) -> String {
     let mut lines: Vec<Vec<String>> = vec![head.iter().map(|&name| name.to_owned()).collect()];
     lines.extend(rows);
     let width = |column: usize| {
-        lines.iter().filter_map(|line| line.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0)
+        lines
+            .iter()
+            .filter_map(|line| line.get(column))
+            .map(|cell| cell.chars().count())
+            .max()
+            .unwrap_or(0)
     };
     let widths: Vec<usize> = (0..head.len()).map(width).collect();
     let line = |cells: &Vec<String>| {
-        let padded: Vec<String> = cells.iter().zip(&widths).map(|(cell, &width)| format!("{cell:<width$}")).collect();
+        let padded: Vec<String> = cells
+            .iter()
+            .zip(&widths)
+            .map(|(cell, &width)| format!("{cell:<width$}"))
+            .collect();
         padded.join("  ").trim_end().to_owned()
     };
     lines.iter().map(line).collect::<Vec<_>>().join("\n")

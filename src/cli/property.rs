@@ -11,7 +11,11 @@ impl Row for Property {
     const HEAD: &'static [&'static str] = &["property_id", "name", "created_at"];
 
     fn cells(&self) -> Vec<String> {
-        vec![self.property_id.to_string(), self.name.clone(), time(self.created_at)]
+        vec![
+            self.property_id.to_string(),
+            self.name.clone(),
+            time(self.created_at),
+        ]
     }
 }
 
@@ -24,11 +28,17 @@ pub(super) async fn run(config: &Config, command: PropertyCommand) -> Result<(),
             store::insert_property(&mut conn, &property).await?;
             output::one(output.form(), &property)
         }
-        PropertyCommand::List { output } => output::list(output.form(), &store::list_properties(&mut conn).await?),
+        PropertyCommand::List { output } => {
+            output::list(output.form(), &store::list_properties(&mut conn).await?)
+        }
     }
 }
 
 /// A property that is not stored yet.
 pub(super) fn new(name: String, clock: &Clock) -> Property {
-    Property { property_id: clock.new_id(), name, created_at: clock.now() }
+    Property {
+        property_id: clock.new_id(),
+        name,
+        created_at: clock.now(),
+    }
 }

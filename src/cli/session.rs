@@ -54,7 +54,11 @@ impl Row for Summary {
     const HEAD: &'static [&'static str] = &["imported", "already there", "bad"];
 
     fn cells(&self) -> Vec<String> {
-        vec![self.imported.to_string(), self.already_there.to_string(), self.bad.to_string()]
+        vec![
+            self.imported.to_string(),
+            self.already_there.to_string(),
+            self.bad.to_string(),
+        ]
     }
 }
 
@@ -85,7 +89,11 @@ pub(super) async fn run(config: &Config, command: SessionCommand) -> Result<Exit
             summary.imported, summary.already_there, summary.bad
         ))?,
     }
-    Ok(if summary.bad == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if summary.bad == 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }
 
 /// The input, and its bytes where that is known.
@@ -99,7 +107,10 @@ fn open(file: &Path) -> Result<(Box<dyn BufRead>, Option<u64>), CliError> {
     if about.is_dir() {
         return Err(CliError::Refusal(format!("{} is a directory", file.display())));
     }
-    Ok((Box::new(BufReader::with_capacity(MOST_LINE, opened)), about.is_file().then_some(about.len())))
+    Ok((
+        Box::new(BufReader::with_capacity(MOST_LINE, opened)),
+        about.is_file().then_some(about.len()),
+    ))
 }
 
 /// A bar on standard error, seen only where that is a terminal.
@@ -160,7 +171,11 @@ impl Import {
         };
         match self.property(session.attribution_id).await? {
             Some(property_id) => self.waiting.push((property_id, session)),
-            None => self.bad(vec![fault("attribution_id", "unknown_attribution_id", "is not known here")]),
+            None => self.bad(vec![fault(
+                "attribution_id",
+                "unknown_attribution_id",
+                "is not known here",
+            )]),
         }
         Ok(())
     }
@@ -186,7 +201,9 @@ impl Import {
             match store::insert(&mut self.conn, &self.waiting, &self.sealer).await {
                 Ok(new) => break new,
                 // Two imports of the same sessions may have waited for each other.
-                Err(error) if db::failure(&error) == db::Failure::Conflict && attempt < ATTEMPTS => attempt += 1,
+                Err(error) if db::failure(&error) == db::Failure::Conflict && attempt < ATTEMPTS => {
+                    attempt += 1
+                }
                 Err(error) => return Err(self.stopped(&CliError::from(error).to_string())),
             }
         };
@@ -203,13 +220,23 @@ impl Import {
             return;
         }
         for Fault { field, code, message } in faults {
-            let place = if field.is_empty() { String::new() } else { format!("{field}: ") };
+            let place = if field.is_empty() {
+                String::new()
+            } else {
+                format!("{field}: ")
+            };
             let text = format!("line {}: {place}{message}", self.line);
             self.bar.suspend(|| output::remark(&text));
-            self.summary.errors.push(BadLine { line: self.line, field, code, message });
+            self.summary.errors.push(BadLine {
+                line: self.line,
+                field,
+                code,
+                message,
+            });
         }
         if self.summary.bad == MOST_NAMED {
-            self.bar.suspend(|| output::remark("further bad lines are counted, not named"));
+            self.bar
+                .suspend(|| output::remark("further bad lines are counted, not named"));
         }
     }
 
@@ -224,13 +251,19 @@ impl Import {
 
 /// The session of a line; none where it is blank.
 fn parse(line: &[u8], first: bool) -> Result<Option<Session>, Vec<Fault>> {
-    let line = line.strip_suffix(b"\n").map_or(line, |line| line.strip_suffix(b"\r").unwrap_or(line));
+    let line = line
+        .strip_suffix(b"\n")
+        .map_or(line, |line| line.strip_suffix(b"\r").unwrap_or(line));
     if line.len() > MOST_LINE {
         return Err(vec![fault("", "line_too_long", "must not be longer than 64 KiB")]);
     }
     let text = std::str::from_utf8(line).map_err(|_| vec![fault("", "not_utf8", "must be UTF-8")])?;
     // Some editors begin a file with a byte order mark.
-    let text = if first { text.strip_prefix('\u{feff}').unwrap_or(text) } else { text };
+    let text = if first {
+        text.strip_prefix('\u{feff}').unwrap_or(text)
+    } else {
+        text
+    };
     if text.trim().is_empty() {
         return Ok(None);
     }
@@ -238,7 +271,11 @@ fn parse(line: &[u8], first: bool) -> Result<Option<Session>, Vec<Fault>> {
 }
 
 fn fault(field: &str, code: &'static str, message: &str) -> Fault {
-    Fault { field: field.to_owned(), code, message: message.to_owned() }
+    Fault {
+        field: field.to_owned(),
+        code,
+        message: message.to_owned(),
+    }
 }
 
 /// Reads to the end of the line and keeps no more of it than shows that it is too long. The bytes read; 0 at the end.

@@ -17,15 +17,26 @@ const DEFAULT_PROPERTY: &str = "Default property";
 const DEFAULT_LOOKBACK_DAYS: i16 = 30;
 
 impl Row for Stream {
-    const HEAD: &'static [&'static str] =
-        &["attribution_id", "property_id", "name", "webhooks", "lookback_days", "created_at"];
+    const HEAD: &'static [&'static str] = &[
+        "attribution_id",
+        "property_id",
+        "name",
+        "webhooks",
+        "lookback_days",
+        "created_at",
+    ];
 
     fn cells(&self) -> Vec<String> {
         vec![
             self.attribution_id.to_string(),
             self.property_id.to_string(),
             self.name.clone(),
-            if self.webhooks_enabled { "enabled" } else { "disabled" }.to_owned(),
+            if self.webhooks_enabled {
+                "enabled"
+            } else {
+                "disabled"
+            }
+            .to_owned(),
             self.lookback_days.to_string(),
             time(self.created_at),
         ]
@@ -44,7 +55,11 @@ impl Row for Created {
     const HEAD: &'static [&'static str] = &["attribution_id", "property_id", "name"];
 
     fn cells(&self) -> Vec<String> {
-        vec![self.attribution_id.to_string(), self.property_id.to_string(), self.name.clone()]
+        vec![
+            self.attribution_id.to_string(),
+            self.property_id.to_string(),
+            self.name.clone(),
+        ]
     }
 }
 
@@ -52,20 +67,46 @@ impl Row for Created {
 pub(super) async fn run(config: &Config, command: StreamCommand) -> Result<(), CliError> {
     let mut conn = connect_current(config).await?;
     match command {
-        StreamCommand::Create { name, property, output } => {
-            let Stream { attribution_id, property_id, name, .. } = create(&mut conn, name, property).await?;
-            output::one(output.form(), &Created { attribution_id, property_id, name })
+        StreamCommand::Create {
+            name,
+            property,
+            output,
+        } => {
+            let Stream {
+                attribution_id,
+                property_id,
+                name,
+                ..
+            } = create(&mut conn, name, property).await?;
+            output::one(
+                output.form(),
+                &Created {
+                    attribution_id,
+                    property_id,
+                    name,
+                },
+            )
         }
         StreamCommand::List { output } => output::list(output.form(), &store::list_streams(&mut conn).await?),
-        StreamCommand::EnableWebhooks { attribution_id, output } => {
+        StreamCommand::EnableWebhooks {
+            attribution_id,
+            output,
+        } => {
             let stream = store::set_webhooks_enabled(&mut conn, attribution_id, true).await?;
             output::one(output.form(), &known(stream, attribution_id)?)
         }
-        StreamCommand::DisableWebhooks { attribution_id, output } => {
+        StreamCommand::DisableWebhooks {
+            attribution_id,
+            output,
+        } => {
             let stream = store::set_webhooks_enabled(&mut conn, attribution_id, false).await?;
             output::one(output.form(), &known(stream, attribution_id)?)
         }
-        StreamCommand::Set { attribution_id, lookback_days, output } => {
+        StreamCommand::Set {
+            attribution_id,
+            lookback_days,
+            output,
+        } => {
             let stream = store::set_lookback_days(&mut conn, attribution_id, lookback_days).await?;
             output::one(output.form(), &known(stream, attribution_id)?)
         }
@@ -126,8 +167,11 @@ async fn only_property(conn: &mut PgConnection, clock: &Clock) -> Result<Uuid, C
         }
         [only] => Ok(only.property_id),
         several => {
-            let lines: Vec<String> =
-                several.iter().take(20).map(|one| format!("  --property {}   {}", one.property_id, one.name)).collect();
+            let lines: Vec<String> = several
+                .iter()
+                .take(20)
+                .map(|one| format!("  --property {}   {}", one.property_id, one.name))
+                .collect();
             Err(CliError::Refusal(format!(
                 "there are {} properties: name the one that the attribution ID belongs to\n{}",
                 several.len(),

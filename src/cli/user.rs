@@ -19,13 +19,21 @@ impl Row for User {
     const HEAD: &'static [&'static str] = &["id", "email", "created_at"];
 
     fn cells(&self) -> Vec<String> {
-        vec![self.user_id.to_string(), self.email.clone(), time(self.created_at)]
+        vec![
+            self.user_id.to_string(),
+            self.email.clone(),
+            time(self.created_at),
+        ]
     }
 }
 
 /// Makes a user.
 pub(super) async fn run(config: &Config, command: UserCommand) -> Result<(), CliError> {
-    let UserCommand::Create { email, password_stdin, output } = command;
+    let UserCommand::Create {
+        email,
+        password_stdin,
+        output,
+    } = command;
     // First, so that nobody types a password in vain.
     drop(connect_current(config).await?);
     let password = if password_stdin { from_stdin()? } else { ask()? };
@@ -34,14 +42,21 @@ pub(super) async fn run(config: &Config, command: UserCommand) -> Result<(), Cli
     // Anew: a person types slower than some proxies wait.
     let mut conn = connect_current(config).await?;
     if !store::insert(&mut conn, &user, &hash).await? {
-        return Err(CliError::Refusal(format!("there is a user {} already", user.email)));
+        return Err(CliError::Refusal(format!(
+            "there is a user {} already",
+            user.email
+        )));
     }
     output::one(output.form(), &user)
 }
 
 /// A user who is not stored yet.
 pub(super) fn new(email: String, clock: &Clock) -> User {
-    User { user_id: clock.new_id(), email, created_at: clock.now() }
+    User {
+        user_id: clock.new_id(),
+        email,
+        created_at: clock.now(),
+    }
 }
 
 fn from_stdin() -> Result<String, CliError> {
@@ -51,19 +66,30 @@ fn from_stdin() -> Result<String, CliError> {
 }
 
 fn ask() -> Result<String, CliError> {
-    let no_terminal =
-        |error| CliError::Refusal(format!("cannot ask for the password ({error}): use --password-stdin"));
+    let no_terminal = |error| {
+        CliError::Refusal(format!(
+            "cannot ask for the password ({error}): use --password-stdin"
+        ))
+    };
     let first = rpassword::prompt_password("Password: ").map_err(no_terminal)?;
     let again = rpassword::prompt_password("Password again: ").map_err(no_terminal)?;
-    if first == again { Ok(first) } else { Err(CliError::Refusal("the two passwords differ".to_owned())) }
+    if first == again {
+        Ok(first)
+    } else {
+        Err(CliError::Refusal("the two passwords differ".to_owned()))
+    }
 }
 
 fn fit(password: String) -> Result<String, CliError> {
     if password.chars().count() < LEAST_PASSWORD {
-        return Err(CliError::Refusal(format!("the password must have at least {LEAST_PASSWORD} characters")));
+        return Err(CliError::Refusal(format!(
+            "the password must have at least {LEAST_PASSWORD} characters"
+        )));
     }
     if password.len() > MOST_PASSWORD {
-        return Err(CliError::Refusal(format!("the password must have at most {MOST_PASSWORD} bytes")));
+        return Err(CliError::Refusal(format!(
+            "the password must have at most {MOST_PASSWORD} bytes"
+        )));
     }
     Ok(password)
 }

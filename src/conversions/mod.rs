@@ -11,5 +11,5 @@ mod writer;
 pub use outcome::{Credit, Match, Outcome, Receipt};
 pub use preview::Previewer;
 pub use record::{Draft, Origin, Source};
-pub use steps::completed;
 pub use recorder::{Recorder, Unavailable, Writers};
+pub use steps::completed;

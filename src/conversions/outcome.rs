@@ -69,16 +69,23 @@ impl Match {
     /// What an attribution comes down to.
     pub fn of(attribution: &Attribution, event_time: DateTime<Utc>, lookback_days: i16) -> Self {
         let credit = match attribution {
-            Attribution::Matched(journey) => {
-                journey.last().map(|touch| Credit { touch: touch.clone(), touches: journey.len() })
-            }
+            Attribution::Matched(journey) => journey.last().map(|touch| Credit {
+                touch: touch.clone(),
+                touches: journey.len(),
+            }),
             Attribution::Unmatched(_) => None,
         };
         let nearest_session_at = match attribution {
             Attribution::Unmatched(UnmatchedReason::OutsideLookback { nearest }) => Some(*nearest),
             _ => None,
         };
-        Self { reason: attribution.reason().to_owned(), credit, nearest_session_at, event_time, lookback_days }
+        Self {
+            reason: attribution.reason().to_owned(),
+            credit,
+            nearest_session_at,
+            event_time,
+            lookback_days,
+        }
     }
 
     /// Whether a session was found.
@@ -88,6 +95,7 @@ impl Match {
 
     /// Whole days from the nearest session to the conversion; below zero when the session came after it.
     pub fn nearest_session_days(&self) -> Option<i64> {
-        self.nearest_session_at.map(|at| (self.event_time - at).num_days())
+        self.nearest_session_at
+            .map(|at| (self.event_time - at).num_days())
     }
 }

@@ -27,13 +27,23 @@ impl Previewer {
         let mut conn = self.pool.acquire().await.map_err(away)?;
         let drafts: Vec<&Draft> = drafts.iter().collect();
         let attributions = attribute_all(&mut conn, &drafts).await.map_err(away)?;
-        let mut duplicates = find_duplicates(&mut conn, &drafts, &self.sealer).await.map_err(away)?;
+        let mut duplicates = find_duplicates(&mut conn, &drafts, &self.sealer)
+            .await
+            .map_err(away)?;
         let fresh = |place: usize| {
             let draft = drafts[place];
-            let matched =
-                Match::of(&attributions[place], draft.conversion.event_time, draft.origin.lookback_days);
-            Outcome::Recorded(Receipt { event_id: draft.event_id, matched })
+            let matched = Match::of(
+                &attributions[place],
+                draft.conversion.event_time,
+                draft.origin.lookback_days,
+            );
+            Outcome::Recorded(Receipt {
+                event_id: draft.event_id,
+                matched,
+            })
         };
-        Ok((0..drafts.len()).map(|place| duplicates.remove(&place).unwrap_or_else(|| fresh(place))).collect())
+        Ok((0..drafts.len())
+            .map(|place| duplicates.remove(&place).unwrap_or_else(|| fresh(place)))
+            .collect())
     }
 }

@@ -57,12 +57,21 @@ impl Draft {
         let personal = conversion.personal.take();
         let context = seal_context(origin.tenant.property_id, event_id);
         let personal_sealed = personal.map(|clear| sealer.seal(clear.as_bytes(), &context));
-        Self { event_id, origin, conversion, personal_sealed }
+        Self {
+            event_id,
+            origin,
+            conversion,
+            personal_sealed,
+        }
     }
 
     /// What makes it the same conversion as another.
     pub fn identity(&self) -> Identity<'_> {
-        (self.origin.tenant, self.conversion.topic.as_str(), &self.conversion.conversion_id)
+        (
+            self.origin.tenant,
+            self.conversion.topic.as_str(),
+            &self.conversion.conversion_id,
+        )
     }
 }
 

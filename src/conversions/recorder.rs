@@ -59,14 +59,23 @@ pub struct Writers(pub JoinSet<()>);
 
 impl Recorder {
     /// A recorder and its writers, each with a connection of its own.
-    pub fn start(settings: &config::Recorder, database: &PgConnectOptions, sealer: &Sealer) -> (Self, Writers) {
+    pub fn start(
+        settings: &config::Recorder,
+        database: &PgConnectOptions,
+        sealer: &Sealer,
+    ) -> (Self, Writers) {
         // Bounded by the semaphore, which counts events where a channel would count requests.
         let (queue, waiting) = mpsc::unbounded_channel();
         let waiting = Arc::new(Mutex::new(waiting));
         let reachable = Arc::new(AtomicBool::new(true));
         let mut writers = JoinSet::new();
         for _ in 0..settings.writers {
-            let writer = Writer::new(database.clone(), sealer.clone(), settings.max_batch, Arc::clone(&reachable));
+            let writer = Writer::new(
+                database.clone(),
+                sealer.clone(),
+                settings.max_batch,
+                Arc::clone(&reachable),
+            );
             writers.spawn(writer.run(Arc::clone(&waiting)));
         }
         let recorder = Self {
@@ -87,9 +96,17 @@ impl Recorder {
         activity: activity::Entry,
     ) -> Result<Vec<Outcome>, Unavailable> {
         let wanted = u32::try_from(drafts.len()).map_err(|_| Unavailable::Full)?;
-        let places = Arc::clone(&self.places).try_acquire_many_owned(wanted).map_err(|_| Unavailable::Full)?;
+        let places = Arc::clone(&self.places)
+            .try_acquire_many_owned(wanted)
+            .map_err(|_| Unavailable::Full)?;
         let (reply, outcome) = oneshot::channel();
-        let job = Job { drafts, array, activity, reply, _places: places };
+        let job = Job {
+            drafts,
+            array,
+            activity,
+            reply,
+            _places: places,
+        };
         self.queue.send(job).map_err(|_| Unavailable::Stopped)?;
         match tokio::time::timeout(self.answer_within, outcome).await {
             Ok(Ok(outcome)) => outcome,

@@ -15,14 +15,24 @@ use crate::sessions;
 use crate::sessions::store::Wanted;
 
 /// Looks each conversion's visitor up, all in one go, and attributes; in the order of `drafts`.
-pub async fn attribute_all(conn: &mut PgConnection, drafts: &[&Draft]) -> Result<Vec<Attribution>, sqlx::Error> {
+pub async fn attribute_all(
+    conn: &mut PgConnection,
+    drafts: &[&Draft],
+) -> Result<Vec<Attribution>, sqlx::Error> {
     let (places, wanted): (Vec<usize>, Vec<Wanted>) = drafts
         .iter()
         .enumerate()
         .filter_map(|(place, draft)| {
             let visitor_id = draft.conversion.visitor_id.clone()?;
             let property_id = draft.origin.tenant.property_id;
-            Some((place, Wanted { property_id, visitor_id, event_time: draft.conversion.event_time }))
+            Some((
+                place,
+                Wanted {
+                    property_id,
+                    visitor_id,
+                    event_time: draft.conversion.event_time,
+                },
+            ))
         })
         .unzip();
     let touches = sessions::store::touches(conn, &wanted).await?;
@@ -47,7 +57,13 @@ pub async fn find_duplicates(
         .into_iter()
         .map(|first| {
             let differs = differs(&first, drafts[first.index], sealer);
-            (first.index, Outcome::Duplicate { first: first.receipt, differs })
+            (
+                first.index,
+                Outcome::Duplicate {
+                    first: first.receipt,
+                    differs,
+                },
+            )
         })
         .collect())
 }
@@ -58,7 +74,9 @@ fn differs(first: &First, repeat: &Draft, sealer: &Sealer) -> Vec<String> {
     let clear = |sealed: Option<&[u8]>, event_id| match sealed {
         None => Some("{}".to_owned()),
         Some(sealed) => {
-            let opened = sealer.open(sealed, &seal_context(first.property_id, event_id)).ok()?;
+            let opened = sealer
+                .open(sealed, &seal_context(first.property_id, event_id))
+                .ok()?;
             String::from_utf8(opened).ok()
         }
     };
@@ -71,14 +89,21 @@ fn differs(first: &First, repeat: &Draft, sealer: &Sealer) -> Vec<String> {
 }
 
 /// The audit row of a request whose events were settled.
-pub fn completed(mut entry: activity::Entry, drafts: &[Draft], array: bool, outcomes: &[Outcome]) -> activity::Entry {
+pub fn completed(
+    mut entry: activity::Entry,
+    drafts: &[Draft],
+    array: bool,
+    outcomes: &[Outcome],
+) -> activity::Entry {
     let receipts: Vec<&Receipt> = outcomes.iter().filter_map(Outcome::receipt).collect();
     let count = |n: usize| i32::try_from(n).unwrap_or(i32::MAX);
     entry.accepted = count(receipts.len());
     entry.rejected += count(outcomes.len() - receipts.len());
     entry.session_matched = Some(receipts.iter().any(|receipt| receipt.matched.is_matched()));
-    entry.duplicate =
-        !outcomes.is_empty() && outcomes.iter().all(|outcome| matches!(outcome, Outcome::Duplicate { .. }));
+    entry.duplicate = !outcomes.is_empty()
+        && outcomes
+            .iter()
+            .all(|outcome| matches!(outcome, Outcome::Duplicate { .. }));
     if receipts.is_empty() {
         entry.status = activity::Status::ValidationError;
         entry.http_status = 422;

@@ -23,12 +23,22 @@ pub struct Row<'a> {
 /// Stores the conversions that are not there yet; the ids of those that were stored. Rows come in the order of their identity: writers
 /// that share keys then wait for each other in one direction only, and never in a circle.
 pub async fn insert(conn: &mut PgConnection, rows: &[Row<'_>]) -> Result<HashSet<Uuid>, sqlx::Error> {
-    let text = |of: fn(&Draft) -> Option<&str>| rows.iter().map(|row| of(row.draft)).collect::<Vec<Option<&str>>>();
+    let text = |of: fn(&Draft) -> Option<&str>| {
+        rows.iter()
+            .map(|row| of(row.draft))
+            .collect::<Vec<Option<&str>>>()
+    };
     let id = |of: fn(&Draft) -> Uuid| rows.iter().map(|row| of(row.draft)).collect::<Vec<Uuid>>();
     let time = |of: fn(&Draft) -> DateTime<Utc>| rows.iter().map(|row| of(row.draft)).collect::<Vec<_>>();
     let matches: Vec<Match> = rows
         .iter()
-        .map(|row| Match::of(row.attribution, row.draft.conversion.event_time, row.draft.origin.lookback_days))
+        .map(|row| {
+            Match::of(
+                row.attribution,
+                row.draft.conversion.event_time,
+                row.draft.origin.lookback_days,
+            )
+        })
         .collect();
     let stored = sqlx::query_scalar!(
         r#"insert into conversions (property_id, event_id, attribution_id, topic, conversion_id, event_name, purchase_id, event_time, received_at,
@@ -77,18 +87,34 @@ pub async fn insert(conn: &mut PgConnection, rows: &[Row<'_>]) -> Result<HashSet
 pub async fn insert_credits(conn: &mut PgConnection, rows: &[Row<'_>]) -> Result<(), sqlx::Error> {
     let mut credits: Vec<(&Draft, i16, &Touch, Weights)> = Vec::with_capacity(rows.len() * 3);
     for row in rows {
-        let Attribution::Matched(journey) = row.attribution else { continue };
+        let Attribution::Matched(journey) = row.attribution else {
+            continue;
+        };
         let clicks: Vec<DateTime<Utc>> = journey.iter().map(|touch| touch.clicked_at).collect();
         let weights = weigh(&clicks, row.draft.conversion.event_time);
         credits.extend(
-            journey.iter().zip(weights).zip(1i16..).map(|((touch, weights), position)| (row.draft, position, touch, weights)),
+            journey
+                .iter()
+                .zip(weights)
+                .zip(1i16..)
+                .map(|((touch, weights), position)| (row.draft, position, touch, weights)),
         );
     }
     if credits.is_empty() {
         return Ok(());
     }
-    let text = |of: fn(&Touch) -> Option<&str>| credits.iter().map(|(_, _, touch, _)| of(touch)).collect::<Vec<Option<&str>>>();
-    let units = |of: fn(&Weights) -> i32| credits.iter().map(|(_, _, _, weights)| of(weights)).collect::<Vec<i32>>();
+    let text = |of: fn(&Touch) -> Option<&str>| {
+        credits
+            .iter()
+            .map(|(_, _, touch, _)| of(touch))
+            .collect::<Vec<Option<&str>>>()
+    };
+    let units = |of: fn(&Weights) -> i32| {
+        credits
+            .iter()
+            .map(|(_, _, _, weights)| of(weights))
+            .collect::<Vec<i32>>()
+    };
     sqlx::query!(
         r#"insert into credits (property_id, event_id, version, position, session_id, clicked_at, direct, source, medium, campaign, campaign_id,
                click_id, last_click, first_click, linear, time_decay, position_based)

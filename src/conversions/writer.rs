@@ -66,7 +66,8 @@ impl Writer {
             if jobs.is_empty() {
                 return;
             }
-            self.batch_events.record(jobs.iter().map(|job| job.drafts.len()).sum::<usize>() as f64);
+            self.batch_events
+                .record(jobs.iter().map(|job| job.drafts.len()).sum::<usize>() as f64);
             let started = Instant::now();
             let settled = self.settle(&jobs).await;
             self.commit_seconds.record(started.elapsed().as_secs_f64());
@@ -81,7 +82,10 @@ impl Writer {
     async fn settle(&mut self, jobs: &[Job]) -> Vec<Settled> {
         match self.commit(jobs).await {
             Ok(outcomes) => outcomes.into_iter().map(Ok).collect(),
-            Err(Trouble::Away(cause)) => jobs.iter().map(|_| Err(Unavailable::Away(cause.clone()))).collect(),
+            Err(Trouble::Away(cause)) => jobs
+                .iter()
+                .map(|_| Err(Unavailable::Away(cause.clone())))
+                .collect(),
             Err(Trouble::BadRow) => {
                 self.split.increment(1);
                 match jobs {
@@ -128,7 +132,10 @@ impl Writer {
             lists
         };
         let entries = |outcomes: &[Outcome]| {
-            jobs.iter().zip(per_job(outcomes)).map(|(job, outcomes)| complete(job, &outcomes)).collect()
+            jobs.iter()
+                .zip(per_job(outcomes))
+                .map(|(job, outcomes)| complete(job, &outcomes))
+                .collect()
         };
         let outcomes = self.commit_rows(&drafts, entries).await?;
         Ok(per_job(&outcomes))
@@ -198,7 +205,9 @@ enum Trouble {
 
 /// Waits for a job, then takes what else is there, up to `max_batch` events; nothing when the queue is closed.
 async fn take(waiting: &mut mpsc::UnboundedReceiver<Job>, max_batch: usize) -> Vec<Job> {
-    let Some(first) = waiting.recv().await else { return Vec::new() };
+    let Some(first) = waiting.recv().await else {
+        return Vec::new();
+    };
     let mut events = first.drafts.len();
     let mut jobs = vec![first];
     while events < max_batch
@@ -220,7 +229,10 @@ async fn transact(
     let attributions = attribute_all(conn, drafts).await?;
     let mut order: Vec<usize> = (0..drafts.len()).collect();
     order.sort_unstable_by_key(|place| drafts[*place].identity());
-    let row = |place: &usize| Row { draft: drafts[*place], attribution: &attributions[*place] };
+    let row = |place: &usize| Row {
+        draft: drafts[*place],
+        attribution: &attributions[*place],
+    };
     let rows: Vec<Row<'_>> = order.iter().map(row).collect();
 
     let mut transaction = conn.begin().await?;
@@ -233,8 +245,15 @@ async fn transact(
     let mut outcomes = vec![Outcome::Unstorable; drafts.len()];
     for place in &fresh {
         let draft = drafts[*place];
-        let matched = Match::of(&attributions[*place], draft.conversion.event_time, draft.origin.lookback_days);
-        outcomes[*place] = Outcome::Recorded(Receipt { event_id: draft.event_id, matched });
+        let matched = Match::of(
+            &attributions[*place],
+            draft.conversion.event_time,
+            draft.origin.lookback_days,
+        );
+        outcomes[*place] = Outcome::Recorded(Receipt {
+            event_id: draft.event_id,
+            matched,
+        });
     }
     if !fresh.is_empty() {
         store::insert_credits(&mut transaction, &fresh.iter().map(row).collect::<Vec<_>>()).await?;

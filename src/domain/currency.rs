@@ -26,7 +26,9 @@ impl FromStr for Currency {
         if text.len() != 3 || !text.is_ascii() {
             return Err(UnknownCurrency);
         }
-        iso_currency::Currency::from_code(&text.to_ascii_uppercase()).map(Self).ok_or(UnknownCurrency)
+        iso_currency::Currency::from_code(&text.to_ascii_uppercase())
+            .map(Self)
+            .ok_or(UnknownCurrency)
     }
 }
 

@@ -30,7 +30,11 @@ impl Faults {
     /// Adds one.
     pub fn add(&mut self, field: impl Into<String>, code: &'static str, message: impl Into<String>) {
         if self.listed.len() < MOST_LISTED {
-            self.listed.push(Fault { field: field.into(), code, message: message.into() });
+            self.listed.push(Fault {
+                field: field.into(),
+                code,
+                message: message.into(),
+            });
         } else {
             self.omitted += 1;
         }
@@ -46,7 +50,11 @@ impl Faults {
         let mut listed = self.listed;
         if self.omitted > 0 {
             let message = format!("{} more fault(s) are not listed", self.omitted);
-            listed.push(Fault { field: String::new(), code: "more_faults", message });
+            listed.push(Fault {
+                field: String::new(),
+                code: "more_faults",
+                message,
+            });
         }
         listed
     }

@@ -123,8 +123,14 @@ impl Flaw {
     pub fn spec(self) -> (&'static str, &'static str) {
         match self {
             Self::TooDeep => ("too_deep", "is nested more than 64 levels deep"),
-            Self::Nul => ("nul_character", "holds the character U+0000, which cannot be stored"),
-            Self::LoneSurrogate => ("lone_surrogate", "holds half of a surrogate pair, which is not Unicode text"),
+            Self::Nul => (
+                "nul_character",
+                "holds the character U+0000, which cannot be stored",
+            ),
+            Self::LoneSurrogate => (
+                "lone_surrogate",
+                "holds half of a surrogate pair, which is not Unicode text",
+            ),
         }
     }
 }
@@ -166,7 +172,9 @@ fn escape_length(hex: &[u8]) -> Result<usize, Flaw> {
     match code_unit(hex) {
         0 => Err(Flaw::Nul),
         0xD800..=0xDBFF => match hex.get(4..6) {
-            Some(b"\\u") if (0xDC00..=0xDFFF).contains(&code_unit(hex.get(6..).unwrap_or_default())) => Ok(11),
+            Some(b"\\u") if (0xDC00..=0xDFFF).contains(&code_unit(hex.get(6..).unwrap_or_default())) => {
+                Ok(11)
+            }
             _ => Err(Flaw::LoneSurrogate),
         },
         0xDC00..=0xDFFF => Err(Flaw::LoneSurrogate),
@@ -176,7 +184,9 @@ fn escape_length(hex: &[u8]) -> Result<usize, Flaw> {
 
 fn code_unit(hex: &[u8]) -> u32 {
     let digits = hex.get(..4).unwrap_or_default().iter();
-    digits.fold(0, |unit, digit| unit * 16 + char::from(*digit).to_digit(16).unwrap_or(0))
+    digits.fold(0, |unit, digit| {
+        unit * 16 + char::from(*digit).to_digit(16).unwrap_or(0)
+    })
 }
 
 /// The text of a string that [`inspect`] let pass; none for any other kind.
@@ -197,7 +207,10 @@ pub fn same(a: &RawValue, b: &RawValue) -> bool {
     if let (Some(a), Some(b)) = (decimal(a), decimal(b)) {
         return a == b;
     }
-    match (serde_json::from_str::<serde_json::Value>(a.get()), serde_json::from_str::<serde_json::Value>(b.get())) {
+    match (
+        serde_json::from_str::<serde_json::Value>(a.get()),
+        serde_json::from_str::<serde_json::Value>(b.get()),
+    ) {
         (Ok(a), Ok(b)) => a == b,
         _ => false,
     }
@@ -267,7 +280,11 @@ mod tests {
     #[test]
     fn objects_keep_order_and_duplicates() {
         let object: Object<'_> = serde_json::from_str(r#"{"b":1,"\u0061":2,"b":3}"#).unwrap();
-        let seen: Vec<_> = object.fields.iter().map(|(name, value)| (name.as_ref(), value.get())).collect();
+        let seen: Vec<_> = object
+            .fields
+            .iter()
+            .map(|(name, value)| (name.as_ref(), value.get()))
+            .collect();
         assert_eq!(seen, [("b", "1"), ("a", "2"), ("b", "3")]);
     }
 

@@ -9,7 +9,13 @@ use super::personal::{MASK, is_masked};
 
 /// Hosts that a visitor only returns from: they bring nobody.
 const PAYMENT_PROVIDERS: [&str; 8] = [
-    "paypal.com", "stripe.com", "klarna.com", "adyen.com", "mollie.com", "checkout.com", "pay.google.com",
+    "paypal.com",
+    "stripe.com",
+    "klarna.com",
+    "adyen.com",
+    "mollie.com",
+    "checkout.com",
+    "pay.google.com",
     "payments.amazon.com",
 ];
 
@@ -76,13 +82,22 @@ impl Landing {
                 click_ids.entry(canonical.to_owned()).or_insert(value);
             }
         }
-        let referrer = referrer.and_then(|text| parse_page(text).ok()).filter(|from| is_external(from, &page));
-        Ok(Self { url: masked(page), referrer: referrer.map(masked), campaign, click_ids })
+        let referrer = referrer
+            .and_then(|text| parse_page(text).ok())
+            .filter(|from| is_external(from, &page));
+        Ok(Self {
+            url: masked(page),
+            referrer: referrer.map(masked),
+            campaign,
+            click_ids,
+        })
     }
 
     /// The click id that tells the network.
     pub fn click_id(&self) -> Option<&'static ClickId> {
-        click_id::ALL.iter().find(|known| self.click_ids.contains_key(known.name))
+        click_id::ALL
+            .iter()
+            .find(|known| self.click_ids.contains_key(known.name))
     }
 
     /// Whether it is no touch at all: nobody sent the visitor.
@@ -93,13 +108,18 @@ impl Landing {
     /// The source, or what the click id or the referrer says in its place.
     pub fn source(&self) -> Option<String> {
         let implied = || self.click_id().map(|id| id.source.to_owned());
-        self.campaign.source.clone().or_else(implied).or_else(|| self.referrer_host())
+        self.campaign
+            .source
+            .clone()
+            .or_else(implied)
+            .or_else(|| self.referrer_host())
     }
 
     /// The medium, or what the click id or the referrer says in its place.
     pub fn medium(&self) -> Option<String> {
         let implied = || self.click_id().map(|id| id.medium.to_owned());
-        let referral = || (self.campaign.source.is_none() && self.referrer.is_some()).then(|| "referral".to_owned());
+        let referral =
+            || (self.campaign.source.is_none() && self.referrer.is_some()).then(|| "referral".to_owned());
         self.campaign.medium.clone().or_else(implied).or_else(referral)
     }
 
@@ -129,7 +149,11 @@ impl Campaign {
 
 /// The spelling under which a click id, or a companion of one, is kept.
 pub fn canonical_click_id(name: &str) -> Option<&'static str> {
-    let companion = || click_id::COMPANIONS.into_iter().find(|known| known.eq_ignore_ascii_case(name));
+    let companion = || {
+        click_id::COMPANIONS
+            .into_iter()
+            .find(|known| known.eq_ignore_ascii_case(name))
+    };
     click_id::find(name).map(|id| id.name).or_else(companion)
 }
 
@@ -143,11 +167,17 @@ fn parse_page(text: &str) -> Result<Url, NotAPage> {
         return Err(NotAPage);
     }
     let url = Url::parse(text).map_err(|_| NotAPage)?;
-    if matches!(url.scheme(), "http" | "https") && url.has_host() { Ok(url) } else { Err(NotAPage) }
+    if matches!(url.scheme(), "http" | "https") && url.has_host() {
+        Ok(url)
+    } else {
+        Err(NotAPage)
+    }
 }
 
 fn is_external(referrer: &Url, page: &Url) -> bool {
-    let (Some(from), Some(to)) = (referrer.host_str(), page.host_str()) else { return false };
+    let (Some(from), Some(to)) = (referrer.host_str(), page.host_str()) else {
+        return false;
+    };
     let (from, to) = (bare_host(from), bare_host(to));
     let pays = |provider: &str| from == provider || from.ends_with(&format!(".{provider}"));
     from != to && !PAYMENT_PROVIDERS.iter().any(|provider| pays(provider))
@@ -176,7 +206,11 @@ fn mask_pairs(pairs: &str) -> String {
         let decoded = percent_encoding::percent_decode_str(name).decode_utf8_lossy();
         // A single-page application's route may hold a query of its own: `#/route?token=...`.
         let sensitive = pair.contains('=') && is_masked(decoded.rsplit('?').next().unwrap_or_default());
-        if sensitive { format!("{name}={MASK}") } else { pair.to_owned() }
+        if sensitive {
+            format!("{name}={MASK}")
+        } else {
+            pair.to_owned()
+        }
     };
     pairs.split('&').map(mask).collect::<Vec<_>>().join("&")
 }
@@ -192,20 +226,76 @@ mod tests {
     #[test]
     fn where_a_visit_came_from() {
         // url, referrer -> direct, source, medium, click id
-        type Row = (&'static str, Option<&'static str>, bool, Option<&'static str>, Option<&'static str>, Option<&'static str>);
+        type Row = (
+            &'static str,
+            Option<&'static str>,
+            bool,
+            Option<&'static str>,
+            Option<&'static str>,
+            Option<&'static str>,
+        );
         let table: &[Row] = &[
             ("https://shop.example/", None, true, None, None, None),
-            ("https://shop.example/?utm_source=google&utm_medium=cpc&gclid=x", None, false, Some("google"), Some("cpc"), Some("gclid")),
-            ("https://shop.example/?GCLID=x", None, false, Some("google"), Some("cpc"), Some("gclid")),
+            (
+                "https://shop.example/?utm_source=google&utm_medium=cpc&gclid=x",
+                None,
+                false,
+                Some("google"),
+                Some("cpc"),
+                Some("gclid"),
+            ),
+            (
+                "https://shop.example/?GCLID=x",
+                None,
+                false,
+                Some("google"),
+                Some("cpc"),
+                Some("gclid"),
+            ),
             ("https://shop.example/?gclid=", None, true, None, None, None),
             ("https://shop.example/?gclsrc=aw.ds", None, true, None, None, None),
             ("https://shop.example/?trdt_cpid=7", None, false, None, None, None),
-            ("https://shop.example/?utm_source=mail", Some("https://other.example/"), false, Some("mail"), None, None),
-            ("https://shop.example/", Some("https://www.blog.example/p?a=1"), false, Some("blog.example"), Some("referral"), None),
-            ("https://shop.example/", Some("https://www.shop.example/cart"), true, None, None, None),
-            ("https://shop.example/", Some("https://www.paypal.com/x"), true, None, None, None),
+            (
+                "https://shop.example/?utm_source=mail",
+                Some("https://other.example/"),
+                false,
+                Some("mail"),
+                None,
+                None,
+            ),
+            (
+                "https://shop.example/",
+                Some("https://www.blog.example/p?a=1"),
+                false,
+                Some("blog.example"),
+                Some("referral"),
+                None,
+            ),
+            (
+                "https://shop.example/",
+                Some("https://www.shop.example/cart"),
+                true,
+                None,
+                None,
+                None,
+            ),
+            (
+                "https://shop.example/",
+                Some("https://www.paypal.com/x"),
+                true,
+                None,
+                None,
+                None,
+            ),
             ("https://shop.example/", Some("not a url"), true, None, None, None),
-            ("https://shop.example/?fbclid=1", None, false, Some("facebook"), Some("social"), Some("fbclid")),
+            (
+                "https://shop.example/?fbclid=1",
+                None,
+                false,
+                Some("facebook"),
+                Some("social"),
+                Some("fbclid"),
+            ),
         ];
         for (url, referrer, direct, source, medium, click_id) in table {
             let landing = landing(url, *referrer);
@@ -219,12 +309,30 @@ mod tests {
     #[test]
     fn nothing_sensitive_is_kept() {
         let table = [
-            ("https://u:p@shop.example/a?email=j@x.y&b=1", "https://shop.example/a?email=[MASKED]&b=1"),
-            ("https://shop.example/?Access_Token=t&E-Mail=x", "https://shop.example/?Access_Token=[MASKED]&E-Mail=[MASKED]"),
-            ("https://shop.example/?%65mail=x", "https://shop.example/?%65mail=[MASKED]"),
-            ("https://shop.example/#/r?token=t&x=1", "https://shop.example/#/r?token=[MASKED]&x=1"),
-            ("https://shop.example/#token=t&x=1", "https://shop.example/#token=[MASKED]&x=1"),
-            ("https://shop.example/?emailing=x&q=a%20b", "https://shop.example/?emailing=x&q=a%20b"),
+            (
+                "https://u:p@shop.example/a?email=j@x.y&b=1",
+                "https://shop.example/a?email=[MASKED]&b=1",
+            ),
+            (
+                "https://shop.example/?Access_Token=t&E-Mail=x",
+                "https://shop.example/?Access_Token=[MASKED]&E-Mail=[MASKED]",
+            ),
+            (
+                "https://shop.example/?%65mail=x",
+                "https://shop.example/?%65mail=[MASKED]",
+            ),
+            (
+                "https://shop.example/#/r?token=t&x=1",
+                "https://shop.example/#/r?token=[MASKED]&x=1",
+            ),
+            (
+                "https://shop.example/#token=t&x=1",
+                "https://shop.example/#token=[MASKED]&x=1",
+            ),
+            (
+                "https://shop.example/?emailing=x&q=a%20b",
+                "https://shop.example/?emailing=x&q=a%20b",
+            ),
         ];
         for (url, expected) in table {
             assert_eq!(landing(url, None).url, expected, "{url}");
@@ -233,10 +341,20 @@ mod tests {
 
     #[test]
     fn hostile_urls() {
-        for bad in ["", "javascript:alert(1)", "/relative", "ftp://x/", "http://", "data:text/html,x"] {
+        for bad in [
+            "",
+            "javascript:alert(1)",
+            "/relative",
+            "ftp://x/",
+            "http://",
+            "data:text/html,x",
+        ] {
             assert_eq!(Landing::parse(bad, None), Err(NotAPage), "{bad}");
         }
-        assert_eq!(Landing::parse(&format!("https://x.example/?a={}", "a".repeat(MAX_URL)), None), Err(NotAPage));
+        assert_eq!(
+            Landing::parse(&format!("https://x.example/?a={}", "a".repeat(MAX_URL)), None),
+            Err(NotAPage)
+        );
         assert!(Landing::parse("https://x.example/?utm_source=%ff%00", None).is_ok());
     }
 }

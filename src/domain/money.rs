@@ -54,13 +54,18 @@ pub fn parse(text: &str) -> Result<Decimal, NotAnAmount> {
     }
     let significant: String = [integer, fraction].concat();
     if significant.bytes().all(|byte| byte == b'0') {
-        return Ok(Decimal::new(0, u32::try_from(fraction.len().min(MAX_FRACTION_DIGITS)).unwrap_or(0)));
+        return Ok(Decimal::new(
+            0,
+            u32::try_from(fraction.len().min(MAX_FRACTION_DIGITS)).unwrap_or(0),
+        ));
     }
     if negative {
         return Err(NotAnAmount::Negative);
     }
     // Where the point stands, counted from the left of the digits.
-    let point = i64::try_from(integer.len()).unwrap_or(i64::MAX).saturating_add(exponent);
+    let point = i64::try_from(integer.len())
+        .unwrap_or(i64::MAX)
+        .saturating_add(exponent);
     scaled(&significant, point)
 }
 
@@ -86,7 +91,11 @@ fn scaled(digits: &str, point: i64) -> Result<Decimal, NotAnAmount> {
     }
     let significant = &digits[leading_zeros..];
     let trimmed = significant.trim_end_matches('0');
-    let fraction_of = |text: &str| i64::try_from(text.len()).unwrap_or(i64::MAX).saturating_sub(integer_digits);
+    let fraction_of = |text: &str| {
+        i64::try_from(text.len())
+            .unwrap_or(i64::MAX)
+            .saturating_sub(integer_digits)
+    };
     if fraction_of(trimmed) > MAX_FRACTION_DIGITS as i64 {
         return Err(NotAnAmount::TooPrecise);
     }
@@ -94,9 +103,14 @@ fn scaled(digits: &str, point: i64) -> Result<Decimal, NotAnAmount> {
     let written = fraction_of(significant).clamp(0, MAX_FRACTION_DIGITS as i64);
     let scale = written.max(fraction_of(trimmed));
     let length = usize::try_from(integer_digits.saturating_add(scale)).unwrap_or(0);
-    let padded: String = significant.chars().chain(std::iter::repeat('0')).take(length).collect();
+    let padded: String = significant
+        .chars()
+        .chain(std::iter::repeat('0'))
+        .take(length)
+        .collect();
     let units: i128 = padded.parse().map_err(|_| NotAnAmount::NotANumber)?;
-    Decimal::try_from_i128_with_scale(units, u32::try_from(scale).unwrap_or(0)).map_err(|_| NotAnAmount::TooLarge)
+    Decimal::try_from_i128_with_scale(units, u32::try_from(scale).unwrap_or(0))
+        .map_err(|_| NotAnAmount::TooLarge)
 }
 
 #[cfg(test)]
@@ -126,7 +140,11 @@ mod tests {
             ("120", "120"),
         ];
         for (text, expected) in table {
-            assert_eq!(parse(text).map(|amount| amount.to_string()), Ok(expected.to_owned()), "{text}");
+            assert_eq!(
+                parse(text).map(|amount| amount.to_string()),
+                Ok(expected.to_owned()),
+                "{text}"
+            );
         }
     }
 

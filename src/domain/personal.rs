@@ -2,14 +2,42 @@
 
 /// Masked in URLs before anything is stored; sealed when they are fields of a payload.
 const MASKED: [&str; 20] = [
-    "email", "e-mail", "mail", "phone", "tel", "mobile", "token", "access_token", "id_token", "auth_token", "auth",
-    "jwt", "password", "pwd", "passwd", "secret", "apikey", "api_key", "otp", "ssn",
+    "email",
+    "e-mail",
+    "mail",
+    "phone",
+    "tel",
+    "mobile",
+    "token",
+    "access_token",
+    "id_token",
+    "auth_token",
+    "auth",
+    "jwt",
+    "password",
+    "pwd",
+    "passwd",
+    "secret",
+    "apikey",
+    "api_key",
+    "otp",
+    "ssn",
 ];
 
 /// Sealed when they are fields of a payload, besides the masked names.
 const SEALED: [&str; 12] = [
-    "user_data", "customer", "billing", "shipping_address", "billing_address", "address", "first_name", "last_name",
-    "name", "full_name", "customer_email", "customer_phone",
+    "user_data",
+    "customer",
+    "billing",
+    "shipping_address",
+    "billing_address",
+    "address",
+    "first_name",
+    "last_name",
+    "name",
+    "full_name",
+    "customer_email",
+    "customer_phone",
 ];
 
 /// What stands in a stored URL instead of a masked value.

@@ -39,7 +39,10 @@ pub fn check(text: &str, most: usize) -> Result<(), BadText> {
 
 /// A hostile text made fit to be shown: no control characters, at most `most` characters.
 pub fn shown(text: &str, most: usize) -> String {
-    text.chars().take(most).map(|c| if c.is_control() { '\u{FFFD}' } else { c }).collect()
+    text.chars()
+        .take(most)
+        .map(|c| if c.is_control() { '\u{FFFD}' } else { c })
+        .collect()
 }
 
 #[cfg(test)]

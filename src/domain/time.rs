@@ -30,7 +30,10 @@ impl BadTime {
     pub fn spec(self) -> (&'static str, &'static str) {
         match self {
             Self::WrongType => ("wrong_type", "must be Unix seconds or an RFC 3339 string"),
-            Self::NotATime => ("not_a_time", "must be Unix seconds or an RFC 3339 time such as 2026-11-01T10:00:00Z"),
+            Self::NotATime => (
+                "not_a_time",
+                "must be Unix seconds or an RFC 3339 time such as 2026-11-01T10:00:00Z",
+            ),
             Self::Milliseconds => ("not_a_time", "looks like milliseconds: must be Unix seconds"),
             Self::InTheFuture => ("in_the_future", "must be at most 10 minutes ahead"),
             Self::TooOld => ("too_old", "must be at most 90 days back"),
@@ -46,7 +49,9 @@ pub fn parse_event_time(raw: &RawValue, now: DateTime<Utc>) -> Result<DateTime<U
             let text = json::string(raw).ok_or(BadTime::NotATime)?;
             match text.bytes().all(|byte| byte.is_ascii_digit()) {
                 true => from_seconds(&text)?,
-                false => DateTime::parse_from_rfc3339(&text).map_err(|_| BadTime::NotATime)?.to_utc(),
+                false => DateTime::parse_from_rfc3339(&text)
+                    .map_err(|_| BadTime::NotATime)?
+                    .to_utc(),
             }
         }
         _ => return Err(BadTime::WrongType),
@@ -75,7 +80,9 @@ mod tests {
 
     #[test]
     fn times() {
-        let now = DateTime::parse_from_rfc3339("2026-11-01T10:00:00Z").unwrap().to_utc();
+        let now = DateTime::parse_from_rfc3339("2026-11-01T10:00:00Z")
+            .unwrap()
+            .to_utc();
         let parse = |text: &str| {
             parse_event_time(&RawValue::from_string(text.to_owned()).unwrap(), now).map(|at| at.to_rfc3339())
         };

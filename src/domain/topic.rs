@@ -22,8 +22,14 @@ pub enum Topic {
 
 impl Topic {
     /// All of them, in the order of the documentation.
-    pub const ALL: [Self; 6] =
-        [Self::Purchase, Self::Lead, Self::Signup, Self::Refund, Self::Subscription, Self::Custom];
+    pub const ALL: [Self; 6] = [
+        Self::Purchase,
+        Self::Lead,
+        Self::Signup,
+        Self::Refund,
+        Self::Subscription,
+        Self::Custom,
+    ];
 
     /// As in the path and in the database.
     pub fn as_str(self) -> &'static str {
@@ -53,6 +59,9 @@ impl FromStr for Topic {
     type Err = UnknownTopic;
 
     fn from_str(text: &str) -> Result<Self, UnknownTopic> {
-        Self::ALL.into_iter().find(|topic| topic.as_str() == text).ok_or(UnknownTopic)
+        Self::ALL
+            .into_iter()
+            .find(|topic| topic.as_str() == text)
+            .ok_or(UnknownTopic)
     }
 }

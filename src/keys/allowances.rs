@@ -24,12 +24,18 @@ pub struct Allowances {
 impl Allowances {
     /// All full.
     pub fn new(clock: Clock) -> Self {
-        Self { clock, by_key: Cache::builder().max_capacity(CAPACITY).time_to_idle(IDLE).build() }
+        Self {
+            clock,
+            by_key: Cache::builder().max_capacity(CAPACITY).time_to_idle(IDLE).build(),
+        }
     }
 
     /// The key's allowance; a changed limit begins full.
     pub fn of(&self, key: &Key) -> Arc<Allowance> {
-        let limit = u32::try_from(key.rate_limit).ok().and_then(NonZeroU32::new).unwrap_or(NonZeroU32::MIN);
+        let limit = u32::try_from(key.rate_limit)
+            .ok()
+            .and_then(NonZeroU32::new)
+            .unwrap_or(NonZeroU32::MIN);
         let fresh = || Arc::new(Allowance::new(limit, self.clock.clone()));
         let allowance = self.by_key.get_with(key.key_id, fresh);
         if allowance.per_minute() == limit {

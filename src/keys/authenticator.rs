@@ -105,7 +105,12 @@ impl Authenticator {
     }
 
     /// The key that the header proves, of this very stream, and in force.
-    pub async fn authenticate(&self, headers: &HeaderMap, tenant: Tenant, client: IpAddr) -> Result<Arc<Key>, Refusal> {
+    pub async fn authenticate(
+        &self,
+        headers: &HeaderMap,
+        tenant: Tenant,
+        client: IpAddr,
+    ) -> Result<Arc<Key>, Refusal> {
         let proven = match read_header(headers) {
             Ok(token) => self.prove(token, tenant, client).await,
             Err(refusal) => Err(self.count_failure(client).err().unwrap_or(refusal)),
@@ -140,7 +145,8 @@ impl Authenticator {
                 (self.prove_slowly(seal, token, tenant, client).await?, true)
             }
         };
-        let load = |id| async move { store::find(&mut *self.pool.acquire().await?, proof.property_id, id).await };
+        let load =
+            |id| async move { store::find(&mut *self.pool.acquire().await?, proof.property_id, id).await };
         match self.keys.get(proof.key_id, load).await? {
             Some(key) => Ok((key, counted)),
             None => Err(Refusal::Invalid),
@@ -148,23 +154,43 @@ impl Authenticator {
     }
 
     /// Requests that bring the same new token at once are one attempt: one wait, one hash.
-    async fn prove_slowly(&self, seal: [u8; 32], token: Token, tenant: Tenant, client: IpAddr) -> Result<Proof, Refusal> {
+    async fn prove_slowly(
+        &self,
+        seal: [u8; 32],
+        token: Token,
+        tenant: Tenant,
+        client: IpAddr,
+    ) -> Result<Proof, Refusal> {
         let proof = async {
             self.count_failure(client)?;
-            let mut conn = self.pool.acquire().await.map_err(|error| Refusal::Unavailable(error.to_string()))?;
+            let mut conn = self
+                .pool
+                .acquire()
+                .await
+                .map_err(|error| Refusal::Unavailable(error.to_string()))?;
             let candidates = store::candidates(&mut conn, tenant, token.prefix())
                 .await
                 .map_err(|error| Refusal::Unavailable(error.to_string()))?;
             // The connection goes back before the slow part.
             drop(conn);
             for candidate in candidates {
-                if self.hash.verify(token.expose().to_owned(), candidate.hash).await? {
-                    return Ok(Proof { property_id: tenant.property_id, key_id: candidate.key_id });
+                if self
+                    .hash
+                    .verify(token.expose().to_owned(), candidate.hash)
+                    .await?
+                {
+                    return Ok(Proof {
+                        property_id: tenant.property_id,
+                        key_id: candidate.key_id,
+                    });
                 }
             }
             Err(Refusal::Invalid)
         };
-        self.proofs.try_get_with(seal, proof).await.map_err(|shared: Arc<Refusal>| shared.again())
+        self.proofs
+            .try_get_with(seal, proof)
+            .await
+            .map_err(|shared: Arc<Refusal>| shared.again())
     }
 
     /// Takes one attempt out of what the address has left.
@@ -173,12 +199,18 @@ impl Authenticator {
         let allowance = self.failures.get_with(limited_as(client), fresh);
         match allowance.take() {
             Ok(_) => Ok(()),
-            Err(exhausted) => Err(Refusal::TooManyFailures { retry_after: exhausted.retry_after }),
+            Err(exhausted) => Err(Refusal::TooManyFailures {
+                retry_after: exhausted.retry_after,
+            }),
         }
     }
 
     fn fingerprint(&self, token: &Token) -> [u8; 32] {
-        Sha256::new().chain_update(self.pepper).chain_update(token.expose()).finalize().into()
+        Sha256::new()
+            .chain_update(self.pepper)
+            .chain_update(token.expose())
+            .finalize()
+            .into()
     }
 
     /// A key changed.
@@ -201,7 +233,9 @@ impl Refusal {
             Self::Invalid => Self::Invalid,
             Self::Revoked => Self::Revoked,
             Self::Expired => Self::Expired,
-            Self::TooManyFailures { retry_after } => Self::TooManyFailures { retry_after: *retry_after },
+            Self::TooManyFailures { retry_after } => Self::TooManyFailures {
+                retry_after: *retry_after,
+            },
             Self::Unavailable(cause) => Self::Unavailable(cause.clone()),
         }
     }
@@ -214,7 +248,9 @@ fn read_header(headers: &HeaderMap) -> Result<Token, Refusal> {
     if values.next().is_some() {
         return Err(Refusal::Malformed("there is more than one Authorization header"));
     }
-    let text = value.to_str().map_err(|_| Refusal::Malformed("the header holds characters that no key has"))?;
+    let text = value
+        .to_str()
+        .map_err(|_| Refusal::Malformed("the header holds characters that no key has"))?;
     if text.trim().is_empty() {
         return Err(Refusal::Missing);
     }
@@ -222,13 +258,19 @@ fn read_header(headers: &HeaderMap) -> Result<Token, Refusal> {
         return Err(Refusal::Malformed("there is no key after the scheme"));
     }
     let Some((scheme, token)) = text.split_once(' ') else {
-        return Err(Refusal::Malformed("there is no scheme: send `Authorization: Bearer td_wh_...`"));
+        return Err(Refusal::Malformed(
+            "there is no scheme: send `Authorization: Bearer td_wh_...`",
+        ));
     };
     if !scheme.eq_ignore_ascii_case("bearer") {
-        return Err(Refusal::Malformed("the scheme is not Bearer: send `Authorization: Bearer td_wh_...`"));
+        return Err(Refusal::Malformed(
+            "the scheme is not Bearer: send `Authorization: Bearer td_wh_...`",
+        ));
     }
     if token.contains(|c: char| c.is_whitespace()) {
-        return Err(Refusal::Malformed("there is stray whitespace around or within the key"));
+        return Err(Refusal::Malformed(
+            "there is stray whitespace around or within the key",
+        ));
     }
     Token::parse(token).map_err(|bad| {
         Refusal::Malformed(match bad {

@@ -46,7 +46,15 @@ impl LastUsed {
         if self.lately.contains_key(&key.key_id) {
             return;
         }
-        if self.queue.try_send(Use { property_id: key.property_id, key_id: key.key_id, at }).is_ok() {
+        if self
+            .queue
+            .try_send(Use {
+                property_id: key.property_id,
+                key_id: key.key_id,
+                at,
+            })
+            .is_ok()
+        {
             self.lately.insert(key.key_id, ());
         }
     }

@@ -42,7 +42,11 @@ pub async fn insert(conn: &mut PgConnection, key: &Key, hash: &str) -> Result<()
 }
 
 /// The keys that a token with this prefix may be, revoked ones too.
-pub async fn candidates(conn: &mut PgConnection, tenant: Tenant, prefix: &str) -> Result<Vec<Candidate>, sqlx::Error> {
+pub async fn candidates(
+    conn: &mut PgConnection,
+    tenant: Tenant,
+    prefix: &str,
+) -> Result<Vec<Candidate>, sqlx::Error> {
     sqlx::query_as!(
         Candidate,
         "select key_id, hash from webhook_keys where property_id = $1 and attribution_id = $2 and prefix = $3 limit $4",
@@ -56,7 +60,11 @@ pub async fn candidates(conn: &mut PgConnection, tenant: Tenant, prefix: &str) -
 }
 
 /// One key.
-pub async fn find(conn: &mut PgConnection, property_id: Uuid, key_id: Uuid) -> Result<Option<Key>, sqlx::Error> {
+pub async fn find(
+    conn: &mut PgConnection,
+    property_id: Uuid,
+    key_id: Uuid,
+) -> Result<Option<Key>, sqlx::Error> {
     sqlx::query_as!(
         Key,
         "select key_id, property_id, attribution_id, name, prefix, rate_limit, created_at, expires_at, revoked_at, last_used_at
@@ -82,7 +90,11 @@ pub async fn list(conn: &mut PgConnection, attribution_id: Option<Uuid>) -> Resu
 }
 
 /// Revokes a key by the operator's word; the first revocation's time stands. None when there is no such key.
-pub async fn revoke(conn: &mut PgConnection, key_id: Uuid, at: DateTime<Utc>) -> Result<Option<Key>, sqlx::Error> {
+pub async fn revoke(
+    conn: &mut PgConnection,
+    key_id: Uuid,
+    at: DateTime<Utc>,
+) -> Result<Option<Key>, sqlx::Error> {
     sqlx::query_as!(
         Key,
         "update webhook_keys set revoked_at = coalesce(revoked_at, $2) where key_id = $1
@@ -95,7 +107,11 @@ pub async fn revoke(conn: &mut PgConnection, key_id: Uuid, at: DateTime<Utc>) ->
 }
 
 /// Sets a key's limit by the operator's word. None when there is no such key.
-pub async fn set_rate_limit(conn: &mut PgConnection, key_id: Uuid, per_minute: i32) -> Result<Option<Key>, sqlx::Error> {
+pub async fn set_rate_limit(
+    conn: &mut PgConnection,
+    key_id: Uuid,
+    per_minute: i32,
+) -> Result<Option<Key>, sqlx::Error> {
     sqlx::query_as!(
         Key,
         "update webhook_keys set rate_limit = $2 where key_id = $1

@@ -27,7 +27,9 @@ impl Token {
     pub fn generate() -> Self {
         let mut rng = rand::rng();
         let mut text = SCHEME.to_owned();
-        text.extend(std::iter::repeat_with(|| char::from(*BASE62.choose(&mut rng).unwrap_or(&b'0'))).take(RANDOM));
+        text.extend(
+            std::iter::repeat_with(|| char::from(*BASE62.choose(&mut rng).unwrap_or(&b'0'))).take(RANDOM),
+        );
         text.push_str(&checksum(&text));
         Self(text)
     }
@@ -36,12 +38,18 @@ impl Token {
     pub fn parse(text: &str) -> Result<Self, BadToken> {
         let shaped = text.len() == LENGTH
             && text.starts_with(SCHEME)
-            && text[SCHEME.len()..].bytes().all(|byte| byte.is_ascii_alphanumeric());
+            && text[SCHEME.len()..]
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric());
         if !shaped {
             return Err(BadToken::Shape);
         }
         let (body, sum) = text.split_at(LENGTH - CHECKSUM);
-        if checksum(body) == sum { Ok(Self(text.to_owned())) } else { Err(BadToken::Checksum) }
+        if checksum(body) == sum {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(BadToken::Checksum)
+        }
     }
 
     /// What lists show.
@@ -88,7 +96,13 @@ mod tests {
             let changed = String::from_utf8(bytes).unwrap();
             assert_eq!(Token::parse(&changed).err(), Some(BadToken::Checksum), "at {at}");
         }
-        for bad in ["", "td_wh_", "sk_live_abc", &token.expose()[1..], &format!("{}x", token.expose())] {
+        for bad in [
+            "",
+            "td_wh_",
+            "sk_live_abc",
+            &token.expose()[1..],
+            &format!("{}x", token.expose()),
+        ] {
             assert_eq!(Token::parse(bad).err(), Some(BadToken::Shape), "{bad}");
         }
         assert_eq!(Token::parse(&"é".repeat(22)).err(), Some(BadToken::Shape));

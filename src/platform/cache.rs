@@ -25,9 +25,13 @@ pub struct SettingsCache<K, V> {
 impl<K: Hash + Eq + Clone + Send + Sync + 'static, V: Send + Sync + 'static> SettingsCache<K, V> {
     /// An empty cache, named for the metrics.
     pub fn new(name: &'static str) -> Self {
-        let counter = |result| metrics::counter!("trustdata_cache_lookups_total", "cache" => name, "result" => result);
+        let counter =
+            |result| metrics::counter!("trustdata_cache_lookups_total", "cache" => name, "result" => result);
         Self {
-            entries: Cache::builder().max_capacity(CAPACITY).time_to_live(TIME_TO_LIVE).build(),
+            entries: Cache::builder()
+                .max_capacity(CAPACITY)
+                .time_to_live(TIME_TO_LIVE)
+                .build(),
             generation: AtomicU64::new(0),
             hits: counter("hit"),
             misses: counter("miss"),

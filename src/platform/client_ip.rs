@@ -28,7 +28,9 @@ impl TrustedProxies {
             if !self.trusts(client) {
                 break;
             }
-            let Ok(address) = hop.trim().parse::<IpAddr>() else { break };
+            let Ok(address) = hop.trim().parse::<IpAddr>() else {
+                break;
+            };
             client = address.to_canonical();
         }
         client
@@ -65,13 +67,37 @@ mod tests {
         let table: &[(&[&str], &str, &[&str], &str)] = &[
             (&[], "192.0.2.1", &["203.0.113.9"], "192.0.2.1"),
             (&["192.0.2.0/24"], "192.0.2.1", &["203.0.113.9"], "203.0.113.9"),
-            (&["192.0.2.0/24"], "192.0.2.1", &["10.9.9.9, 203.0.113.9"], "203.0.113.9"),
-            (&["192.0.2.0/24"], "192.0.2.1", &["203.0.113.9", "192.0.2.7"], "203.0.113.9"),
-            (&["192.0.2.0/24"], "192.0.2.1", &["203.0.113.9, nonsense"], "192.0.2.1"),
-            (&["192.0.2.0/24"], "::ffff:192.0.2.1", &["2001:db8::7"], "2001:db8::7"),
+            (
+                &["192.0.2.0/24"],
+                "192.0.2.1",
+                &["10.9.9.9, 203.0.113.9"],
+                "203.0.113.9",
+            ),
+            (
+                &["192.0.2.0/24"],
+                "192.0.2.1",
+                &["203.0.113.9", "192.0.2.7"],
+                "203.0.113.9",
+            ),
+            (
+                &["192.0.2.0/24"],
+                "192.0.2.1",
+                &["203.0.113.9, nonsense"],
+                "192.0.2.1",
+            ),
+            (
+                &["192.0.2.0/24"],
+                "::ffff:192.0.2.1",
+                &["2001:db8::7"],
+                "2001:db8::7",
+            ),
         ];
         for (trusted, peer, forwarded, expected) in table {
-            assert_eq!(client(trusted, peer, forwarded), *expected, "{trusted:?} {peer} {forwarded:?}");
+            assert_eq!(
+                client(trusted, peer, forwarded),
+                *expected,
+                "{trusted:?} {peer} {forwarded:?}"
+            );
         }
     }
 

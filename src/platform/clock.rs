@@ -15,7 +15,9 @@ pub struct Clock(Source);
 
 #[derive(Clone, Debug)]
 enum Source {
-    System { started: Instant },
+    System {
+        started: Instant,
+    },
     /// Microseconds since the epoch.
     Fixed(Arc<AtomicI64>),
 }
@@ -23,7 +25,9 @@ enum Source {
 impl Clock {
     /// The machine's own clock.
     pub fn system() -> Self {
-        Self(Source::System { started: Instant::now() })
+        Self(Source::System {
+            started: Instant::now(),
+        })
     }
 
     /// A clock that stands at `at` until [`Clock::advance`] moves it.
@@ -94,7 +98,9 @@ impl RateClock for Clock {
     fn now(&self) -> Tick {
         let since = match &self.0 {
             Source::System { started } => started.elapsed(),
-            Source::Fixed(micros) => Duration::from_micros(u64::try_from(micros.load(Ordering::SeqCst)).unwrap_or(0)),
+            Source::Fixed(micros) => {
+                Duration::from_micros(u64::try_from(micros.load(Ordering::SeqCst)).unwrap_or(0))
+            }
         };
         Tick(u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
     }

@@ -139,19 +139,30 @@ pub fn load(file: Option<&Path>) -> Result<Config, Invalid> {
     let mut figment = Figment::from(Toml::string(DEFAULT));
     if let Some(file) = file {
         if !file.is_file() {
-            return Err(Invalid(vec![format!("  --config {}: no such file", file.display())]));
+            return Err(Invalid(vec![format!(
+                "  --config {}: no such file",
+                file.display()
+            )]));
         }
         figment = figment.merge(Toml::file_exact(file));
     }
     // An empty DATABASE_URL is what compose files and CI make of an unset one.
     figment = figment
         .merge(Env::raw().only(&["DATABASE_URL"]).filter_map(|key| {
-            Env::var(key.as_str()).is_some_and(|url| !url.trim().is_empty()).then(|| "database.url".into())
+            Env::var(key.as_str())
+                .is_some_and(|url| !url.trim().is_empty())
+                .then(|| "database.url".into())
         }))
         .merge(Env::prefixed(ENV_PREFIX).split("__"));
-    let config: Config = figment.extract().map_err(|errors| Invalid(errors.into_iter().map(tell).collect()))?;
+    let config: Config = figment
+        .extract()
+        .map_err(|errors| Invalid(errors.into_iter().map(tell).collect()))?;
     let faults = check(&config, &figment);
-    if faults.is_empty() { Ok(config) } else { Err(Invalid(faults)) }
+    if faults.is_empty() {
+        Ok(config)
+    } else {
+        Err(Invalid(faults))
+    }
 }
 
 /// A line about a value that has the wrong type. The value itself stays out: it may be a secret.
@@ -179,7 +190,10 @@ fn source(metadata: Option<&figment::Metadata>, key: &str) -> String {
     match metadata {
         Some(found) if found.name.contains("DATABASE_URL") => "environment variable DATABASE_URL".to_owned(),
         Some(found) if found.name.contains("environment") => {
-            format!("environment variable {ENV_PREFIX}{}", key.to_uppercase().replace('.', "__"))
+            format!(
+                "environment variable {ENV_PREFIX}{}",
+                key.to_uppercase().replace('.', "__")
+            )
         }
         Some(found) => match &found.source {
             Some(place) => format!("file {place}"),
@@ -192,9 +206,21 @@ fn source(metadata: Option<&figment::Metadata>, key: &str) -> String {
 /// What types alone do not say.
 fn check(config: &Config, figment: &Figment) -> Vec<String> {
     let rules = [
-        ("server.shutdown_grace", config.server.shutdown_grace <= Duration::from_secs(600), "at most 10 minutes"),
-        ("server.read_timeout", in_seconds(config.server.read_timeout, 1, 300), "1 second to 5 minutes"),
-        ("server.max_connections", (1..=1_000_000).contains(&config.server.max_connections), "1 to 1,000,000"),
+        (
+            "server.shutdown_grace",
+            config.server.shutdown_grace <= Duration::from_secs(600),
+            "at most 10 minutes",
+        ),
+        (
+            "server.read_timeout",
+            in_seconds(config.server.read_timeout, 1, 300),
+            "1 second to 5 minutes",
+        ),
+        (
+            "server.max_connections",
+            (1..=1_000_000).contains(&config.server.max_connections),
+            "1 to 1,000,000",
+        ),
         (
             "server.public_url",
             config.server.public_url.is_empty() || is_origin(&config.server.public_url),
@@ -202,22 +228,55 @@ fn check(config: &Config, figment: &Figment) -> Vec<String> {
         ),
         (
             "database.url",
-            config.database.url.expose_secret().parse::<sqlx::postgres::PgConnectOptions>().is_ok(),
+            config
+                .database
+                .url
+                .expose_secret()
+                .parse::<sqlx::postgres::PgConnectOptions>()
+                .is_ok(),
             "a URL such as postgres://user:password@host:5432/database",
         ),
-        ("database.max_connections", (2..=1000).contains(&config.database.max_connections), "2 to 1,000"),
-        ("recorder.writers", (1..=64).contains(&config.recorder.writers), "1 to 64"),
-        ("recorder.max_batch", (1..=2000).contains(&config.recorder.max_batch), "1 to 2,000"),
-        ("recorder.queue", (1000..=1_000_000).contains(&config.recorder.queue), "1,000 (one array body) to 1,000,000"),
+        (
+            "database.max_connections",
+            (2..=1000).contains(&config.database.max_connections),
+            "2 to 1,000",
+        ),
+        (
+            "recorder.writers",
+            (1..=64).contains(&config.recorder.writers),
+            "1 to 64",
+        ),
+        (
+            "recorder.max_batch",
+            (1..=2000).contains(&config.recorder.max_batch),
+            "1 to 2,000",
+        ),
+        (
+            "recorder.queue",
+            (1000..=1_000_000).contains(&config.recorder.queue),
+            "1,000 (one array body) to 1,000,000",
+        ),
         (
             "recorder.answer_within",
             config.recorder.answer_within >= Duration::from_millis(10)
                 && config.recorder.answer_within <= Duration::from_secs(60),
             "10 ms to 60 s",
         ),
-        ("auth.hashes_at_once", (1..=64).contains(&config.auth.hashes_at_once), "1 to 64"),
-        ("activity.refused_per_minute", config.activity.refused_per_minute >= 1, "1 or more"),
-        ("activity.retention_days", (1..=3650).contains(&config.activity.retention_days), "1 to 3,650"),
+        (
+            "auth.hashes_at_once",
+            (1..=64).contains(&config.auth.hashes_at_once),
+            "1 to 64",
+        ),
+        (
+            "activity.refused_per_minute",
+            config.activity.refused_per_minute >= 1,
+            "1 or more",
+        ),
+        (
+            "activity.retention_days",
+            (1..=3650).contains(&config.activity.retention_days),
+            "1 to 3,650",
+        ),
         (
             "secrets.seal_key",
             super::secrets::is_key_or_empty(&config.secrets.seal_key),
@@ -225,7 +284,11 @@ fn check(config: &Config, figment: &Figment) -> Vec<String> {
         ),
         (
             "secrets.previous_seal_keys",
-            config.secrets.previous_seal_keys.iter().all(super::secrets::is_key_or_empty),
+            config
+                .secrets
+                .previous_seal_keys
+                .iter()
+                .all(super::secrets::is_key_or_empty),
             "a list of keys, each 32 bytes in base64",
         ),
         (
@@ -238,7 +301,10 @@ fn check(config: &Config, figment: &Figment) -> Vec<String> {
         .into_iter()
         .filter(|(_, holds, _)| !holds)
         .map(|(key, _, expected)| {
-            format!("  {key} ({}): expected {expected}", source(figment.find_metadata(key), key))
+            format!(
+                "  {key} ({}): expected {expected}",
+                source(figment.find_metadata(key), key)
+            )
         })
         .collect()
 }
@@ -249,7 +315,10 @@ fn in_seconds(value: Duration, least: u64, most: u64) -> bool {
 
 fn is_origin(text: &str) -> bool {
     url::Url::parse(text).is_ok_and(|url| {
-        matches!(url.scheme(), "http" | "https") && url.has_host() && url.path() == "/" && url.query().is_none()
+        matches!(url.scheme(), "http" | "https")
+            && url.has_host()
+            && url.path() == "/"
+            && url.query().is_none()
     })
 }
 
@@ -261,7 +330,8 @@ fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::E
         Seconds(u64),
         Text(String),
     }
-    let expected = || serde::de::Error::custom("expected seconds, or text such as \"500ms\", \"20s\" or \"2m\"");
+    let expected =
+        || serde::de::Error::custom("expected seconds, or text such as \"500ms\", \"20s\" or \"2m\"");
     match Sent::deserialize(deserializer).map_err(|_| expected())? {
         Sent::Seconds(seconds) => Ok(Duration::from_secs(seconds)),
         Sent::Text(text) => parse_duration(&text).ok_or_else(expected),
@@ -325,12 +395,17 @@ mod tests {
             assert!(error.contains("recorder.writers (file"), "{error}");
             assert!(error.contains("t.toml"), "{error}");
             assert!(
-                error.contains("activity.retention_days (environment variable TRUSTDATA__ACTIVITY__RETENTION_DAYS)"),
+                error.contains(
+                    "activity.retention_days (environment variable TRUSTDATA__ACTIVITY__RETENTION_DAYS)"
+                ),
                 "{error}"
             );
             jail.set_env("TRUSTDATA__SERVER__LISTEN", "nonsense");
             let error = load(None).unwrap_err().to_string();
-            assert!(error.contains("server.listen (environment variable TRUSTDATA__SERVER__LISTEN)"), "{error}");
+            assert!(
+                error.contains("server.listen (environment variable TRUSTDATA__SERVER__LISTEN)"),
+                "{error}"
+            );
             Ok(())
         });
     }
@@ -345,7 +420,10 @@ mod tests {
             assert_eq!(config.database.url.expose_secret(), "postgres://a@b/c");
             assert_eq!(config.server.shutdown_grace, Duration::from_secs(3));
             jail.set_env("TRUSTDATA__DATABASE__URL", "postgres://d@e/f");
-            assert_eq!(load(None).unwrap().database.url.expose_secret(), "postgres://d@e/f");
+            assert_eq!(
+                load(None).unwrap().database.url.expose_secret(),
+                "postgres://d@e/f"
+            );
             Ok(())
         });
     }

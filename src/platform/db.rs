@@ -22,7 +22,11 @@ pub fn options(database: &config::Database) -> Result<PgConnectOptions, sqlx::Er
     Ok(options
         .application_name("trustdata")
         // A statement that outlives its request helps nobody; reports and imports set their own.
-        .options([("statement_timeout", "10s"), ("idle_in_transaction_session_timeout", "10s"), ("timezone", "UTC")])
+        .options([
+            ("statement_timeout", "10s"),
+            ("idle_in_transaction_session_timeout", "10s"),
+            ("timezone", "UTC"),
+        ])
         .log_statements(tracing::log::LevelFilter::Trace)
         .log_slow_statements(tracing::log::LevelFilter::Off, Duration::ZERO))
 }
@@ -37,7 +41,9 @@ pub fn pool(database: &config::Database) -> Result<PgPool, sqlx::Error> {
 
 /// A connection of its own, or an error within [`CONNECT_TIMEOUT`].
 pub async fn connect(options: &PgConnectOptions) -> Result<PgConnection, sqlx::Error> {
-    tokio::time::timeout(CONNECT_TIMEOUT, options.connect()).await.unwrap_or(Err(sqlx::Error::PoolTimedOut))
+    tokio::time::timeout(CONNECT_TIMEOUT, options.connect())
+        .await
+        .unwrap_or(Err(sqlx::Error::PoolTimedOut))
 }
 
 /// What a database answered, as far as a caller can act on it.
@@ -70,6 +76,15 @@ pub fn failure(error: &sqlx::Error) -> Failure {
     }
 }
 
+/// Brings the schema up to date; several at once wait for each other.
+pub async fn migrate(conn: &mut PgConnection) -> Result<(), sqlx::migrate::MigrateError> {
+    // An index on a big table takes its time, and so does waiting for another instance that builds it.
+    sqlx::query("set statement_timeout = 0")
+        .execute(&mut *conn)
+        .await?;
+    MIGRATIONS.run(conn).await
+}
+
 /// Migrations that are embedded but not applied, by version.
 pub async fn missing_migrations(conn: &mut PgConnection) -> Result<Vec<i64>, sqlx::Error> {
     let known = sqlx::query_scalar::<_, Option<String>>("select to_regclass('_sqlx_migrations')::text")
@@ -78,13 +93,23 @@ pub async fn missing_migrations(conn: &mut PgConnection) -> Result<Vec<i64>, sql
     let applied: Vec<i64> = match known {
         None => Vec::new(),
         Some(_) => {
-            sqlx::query_scalar("select version from _sqlx_migrations where success").fetch_all(&mut *conn).await?
+            sqlx::query_scalar("select version from _sqlx_migrations where success")
+                .fetch_all(&mut *conn)
+                .await?
         }
     };
-    Ok(MIGRATIONS.iter().map(|m| m.version).filter(|version| !applied.contains(version)).collect())
+    Ok(MIGRATIONS
+        .iter()
+        .map(|m| m.version)
+        .filter(|version| !applied.contains(version))
+        .collect())
 }
 
 /// The server's version, and its time of day.
-pub async fn server_state(conn: &mut PgConnection) -> Result<(String, chrono::DateTime<chrono::Utc>), sqlx::Error> {
-    sqlx::query_as("select current_setting('server_version'), clock_timestamp()").fetch_one(conn).await
+pub async fn server_state(
+    conn: &mut PgConnection,
+) -> Result<(String, chrono::DateTime<chrono::Utc>), sqlx::Error> {
+    sqlx::query_as("select current_setting('server_version'), clock_timestamp()")
+        .fetch_one(conn)
+        .await
 }

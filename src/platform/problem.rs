@@ -28,8 +28,21 @@ pub struct Problem {
 
 impl Problem {
     /// An answer with the four things that each has.
-    pub fn new(status: StatusCode, code: &'static str, title: &'static str, detail: impl Into<String>) -> Self {
-        Self { status, code, title, detail: detail.into(), members: Map::new(), headers: Vec::new(), cause: None }
+    pub fn new(
+        status: StatusCode,
+        code: &'static str,
+        title: &'static str,
+        detail: impl Into<String>,
+    ) -> Self {
+        Self {
+            status,
+            code,
+            title,
+            detail: detail.into(),
+            members: Map::new(),
+            headers: Vec::new(),
+            cause: None,
+        }
     }
 
     /// Adds an extension member.
@@ -57,21 +70,36 @@ impl Problem {
 
     /// 404: nothing lives at this path.
     pub fn not_found() -> Self {
-        Self::new(StatusCode::NOT_FOUND, "not_found", "Not found", "Nothing lives at this path.")
+        Self::new(
+            StatusCode::NOT_FOUND,
+            "not_found",
+            "Not found",
+            "Nothing lives at this path.",
+        )
     }
 
     /// 405, naming the one method that is.
     pub fn method_not_allowed(allowed: Method) -> Self {
         let detail = format!("This path takes {allowed} only.");
         let allow = HeaderValue::from_str(allowed.as_str()).unwrap_or(HeaderValue::from_static("POST"));
-        Self::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "Method not allowed", detail)
-            .header(header::ALLOW, allow)
+        Self::new(
+            StatusCode::METHOD_NOT_ALLOWED,
+            "method_not_allowed",
+            "Method not allowed",
+            detail,
+        )
+        .header(header::ALLOW, allow)
     }
 
     /// 503: nothing was promised; come back.
     pub fn unavailable(detail: &'static str) -> Self {
-        Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", "Temporarily unavailable", detail)
-            .header(header::RETRY_AFTER, HeaderValue::from_static("1"))
+        Self::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "unavailable",
+            "Temporarily unavailable",
+            detail,
+        )
+        .header(header::RETRY_AFTER, HeaderValue::from_static("1"))
     }
 
     /// 500: our fault.
@@ -99,7 +127,10 @@ impl Problem {
         }
         let mut response = Response::new(Body::from(body.to_string()));
         *response.status_mut() = self.status;
-        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        response.headers_mut().insert(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("application/problem+json"),
+        );
         for (name, value) in &self.headers {
             response.headers_mut().insert(name, value.clone());
         }

@@ -40,7 +40,11 @@ impl Allowance {
     pub fn new(per_minute: NonZeroU32, clock: Clock) -> Self {
         let limiter = RateLimiter::direct_with_clock(Quota::per_minute(per_minute), clock.clone())
             .with_middleware::<StateInformationMiddleware>();
-        Self { clock, per_minute, limiter }
+        Self {
+            clock,
+            per_minute,
+            limiter,
+        }
     }
 
     /// Requests a minute.
@@ -53,11 +57,17 @@ impl Allowance {
         match self.limiter.check() {
             Ok(state) => {
                 let remaining = state.remaining_burst_capacity();
-                Ok(Left { remaining, full_in: self.refill_seconds(self.per_minute.get().saturating_sub(remaining)) })
+                Ok(Left {
+                    remaining,
+                    full_in: self.refill_seconds(self.per_minute.get().saturating_sub(remaining)),
+                })
             }
             Err(not_until) => {
                 let wait = not_until.wait_time_from(RateClock::now(&self.clock));
-                Err(Exhausted { retry_after: whole_seconds(wait).max(1), full_in: self.refill_seconds(self.per_minute.get()) })
+                Err(Exhausted {
+                    retry_after: whole_seconds(wait).max(1),
+                    full_in: self.refill_seconds(self.per_minute.get()),
+                })
             }
         }
     }
@@ -81,15 +91,33 @@ mod tests {
     fn burst_then_even_return() {
         let clock = Clock::fixed(DateTime::from_timestamp(1_800_000_000, 0).unwrap());
         let allowance = Allowance::new(NonZeroU32::new(60).unwrap(), clock.clone());
-        assert_eq!(allowance.take(), Ok(Left { remaining: 59, full_in: 1 }));
+        assert_eq!(
+            allowance.take(),
+            Ok(Left {
+                remaining: 59,
+                full_in: 1
+            })
+        );
         for _ in 1..60 {
             allowance.take().unwrap();
         }
-        assert_eq!(allowance.take(), Err(Exhausted { retry_after: 1, full_in: 60 }));
+        assert_eq!(
+            allowance.take(),
+            Err(Exhausted {
+                retry_after: 1,
+                full_in: 60
+            })
+        );
         clock.advance(chrono::Duration::milliseconds(999));
         assert!(allowance.take().is_err());
         clock.advance(chrono::Duration::milliseconds(1));
-        assert_eq!(allowance.take(), Ok(Left { remaining: 0, full_in: 60 }));
+        assert_eq!(
+            allowance.take(),
+            Ok(Left {
+                remaining: 0,
+                full_in: 60
+            })
+        );
         assert!(allowance.take().is_err());
     }
 
@@ -99,6 +127,12 @@ mod tests {
         let allowance = Allowance::new(NonZeroU32::new(2).unwrap(), clock);
         allowance.take().unwrap();
         allowance.take().unwrap();
-        assert_eq!(allowance.take(), Err(Exhausted { retry_after: 30, full_in: 60 }));
+        assert_eq!(
+            allowance.take(),
+            Err(Exhausted {
+                retry_after: 30,
+                full_in: 60
+            })
+        );
     }
 }

@@ -21,7 +21,10 @@ pub fn sane(headers: &HeaderMap) -> Option<RequestId> {
     let mut sent = headers.get_all(HEADER).iter();
     let value = sent.next()?;
     let fits = (1..=128).contains(&value.len())
-        && value.as_bytes().iter().all(|b| b.is_ascii_alphanumeric() || b"_.:-".contains(b))
+        && value
+            .as_bytes()
+            .iter()
+            .all(|b| b.is_ascii_alphanumeric() || b"_.:-".contains(b))
         && sent.next().is_none();
     fits.then(|| RequestId(value.clone()))
 }

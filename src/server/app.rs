@@ -14,9 +14,9 @@ use crate::keys::{Allowances, Authenticator, LastUsed};
 use crate::platform::client_ip::TrustedProxies;
 use crate::platform::clock::Clock;
 use crate::platform::config::Config;
+use crate::platform::db;
 use crate::platform::password::SlowHash;
 use crate::platform::secrets::{Sealer, key_of_database};
-use crate::platform::db;
 use crate::streams::Streams;
 use crate::webhook::Webhook;
 
@@ -41,8 +41,12 @@ impl App {
         let sealer = Sealer::new(&config.secrets, Some(of_database))?;
         let hash = SlowHash::new(config.auth.hashes_at_once);
         let streams = Arc::new(Streams::new(pool.clone()));
-        let authenticator =
-            Arc::new(Authenticator::new(pool.clone(), clock.clone(), hash, config.auth.failures_per_minute));
+        let authenticator = Arc::new(Authenticator::new(
+            pool.clone(),
+            clock.clone(),
+            hash,
+            config.auth.failures_per_minute,
+        ));
 
         let (mut draining, mut endless) = (JoinSet::new(), JoinSet::new());
         let (recorder, writers) = Recorder::start(&config.recorder, &options, &sealer);
@@ -53,10 +57,17 @@ impl App {
         let listening =
             settings_listener::start(pool.clone(), Arc::clone(&streams), Arc::clone(&authenticator)).await?;
         endless.spawn(listening);
-        endless.spawn(background::retention(pool.clone(), clock.clone(), config.activity.retention_days));
+        endless.spawn(background::retention(
+            pool.clone(),
+            clock.clone(),
+            config.activity.retention_days,
+        ));
         endless.spawn(background::gauges(pool.clone(), recorder.clone()));
 
-        let health = health::Health { pool: pool.clone(), recorder: recorder.clone() };
+        let health = health::Health {
+            pool: pool.clone(),
+            recorder: recorder.clone(),
+        };
         let webhook = Webhook {
             streams,
             authenticator,
@@ -70,12 +81,22 @@ impl App {
             proxies: TrustedProxies::new(config.server.trusted_proxies.clone()),
             read_timeout: config.server.read_timeout,
         };
-        Ok(Self { public: router::public(webhook, health), writers, draining, endless })
+        Ok(Self {
+            public: router::public(webhook, health),
+            writers,
+            draining,
+            endless,
+        })
     }
 
     /// Ends the background work once no request is left: everything that was taken is settled and written.
     pub async fn finish(self) {
-        let Self { public, writers: Writers(mut writers), mut draining, mut endless } = self;
+        let Self {
+            public,
+            writers: Writers(mut writers),
+            mut draining,
+            mut endless,
+        } = self;
         // The endless tasks and the routes hold the last ends of the queues.
         endless.shutdown().await;
         drop(public);

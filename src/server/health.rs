@@ -33,12 +33,19 @@ pub async fn ready(State(health): State<Health>) -> Response {
     let look = async { db::missing_migrations(&mut *health.pool.acquire().await?).await };
     let (database, migrations) = match tokio::time::timeout(ANSWER_WITHIN, look).await {
         Ok(Ok(missing)) if missing.is_empty() => ("ok".to_owned(), "ok".to_owned()),
-        Ok(Ok(missing)) => ("ok".to_owned(), format!("{} missing: run `trustdata migrate`", missing.len())),
+        Ok(Ok(missing)) => (
+            "ok".to_owned(),
+            format!("{} missing: run `trustdata migrate`", missing.len()),
+        ),
         Ok(Err(_)) | Err(_) => ("cannot be reached".to_owned(), "unknown".to_owned()),
     };
     let recorder = health.recorder.trouble().unwrap_or("ok");
     let ready = database == "ok" && migrations == "ok" && recorder == "ok";
-    let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let status = if ready {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
+    };
     let body = json!({
         "status": if ready { "ok" } else { "unavailable" },
         "checks": { "database": database, "migrations": migrations, "recorder": recorder },

@@ -41,14 +41,38 @@ pub async fn observe(request: Request, next: Next) -> Response {
     metrics::histogram!("trustdata_http_request_seconds").record(elapsed.as_secs_f64());
     let (accepted, duplicates) = recorded.map_or((0, 0), |recorded| (recorded.accepted, recorded.duplicates));
     if accepted > 0 {
-        metrics::counter!("trustdata_conversions_total", "outcome" => "recorded").increment((accepted - duplicates) as u64);
-        metrics::counter!("trustdata_conversions_total", "outcome" => "duplicate").increment(duplicates as u64);
+        metrics::counter!("trustdata_conversions_total", "outcome" => "recorded")
+            .increment((accepted - duplicates) as u64);
+        metrics::counter!("trustdata_conversions_total", "outcome" => "duplicate")
+            .increment(duplicates as u64);
     }
-    let (method, micros) = (method.as_str(), u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX));
+    let (method, micros) = (
+        method.as_str(),
+        u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX),
+    );
     let cause = problem.as_ref().and_then(Problem::cause).unwrap_or_default();
     match status {
-        500.. => tracing::error!(request_id = id.as_str(), method, route, status, code, micros, cause, "request"),
-        _ => tracing::info!(request_id = id.as_str(), method, route, status, code, micros, accepted, duplicates, "request"),
+        500.. => tracing::error!(
+            request_id = id.as_str(),
+            method,
+            route,
+            status,
+            code,
+            micros,
+            cause,
+            "request"
+        ),
+        _ => tracing::info!(
+            request_id = id.as_str(),
+            method,
+            route,
+            status,
+            code,
+            micros,
+            accepted,
+            duplicates,
+            "request"
+        ),
     }
     response
 }

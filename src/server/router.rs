@@ -32,7 +32,9 @@ pub fn internal(metrics: PrometheusHandle) -> Router {
 fn layered(routes: Router) -> Router {
     let panics = CatchPanicLayer::custom(|panic: Box<dyn std::any::Any + Send>| {
         let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-        let text = text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
+        let text = text
+            .or_else(|| panic.downcast_ref::<String>().cloned())
+            .unwrap_or_default();
         let problem = Problem::internal().caused_by(format!("panic: {text}"));
         axum::response::IntoResponse::into_response(problem)
     });

@@ -42,9 +42,14 @@ pub async fn run(config: Config) -> Result<(), StartError> {
     let _log = telemetry::start_log(&config.log);
     let metrics = telemetry::start_metrics()?;
     let bind = async |address: SocketAddr| {
-        TcpListener::bind(address).await.map_err(|error| StartError::Listen(address, error))
+        TcpListener::bind(address)
+            .await
+            .map_err(|error| StartError::Listen(address, error))
     };
-    let (public, internal) = (bind(config.server.listen).await?, bind(config.server.internal_listen).await?);
+    let (public, internal) = (
+        bind(config.server.listen).await?,
+        bind(config.server.internal_listen).await?,
+    );
     let mut app = App::start(&config, Clock::system()).await?;
     let upkeep = metrics.clone();
     app.endless.spawn(async move {
@@ -63,7 +68,15 @@ pub async fn run(config: Config) -> Result<(), StartError> {
     };
     let mut listeners = JoinSet::new();
     listeners.spawn(serve(public, app.public.clone(), limits, stop.clone()));
-    listeners.spawn(serve(internal, router::internal(metrics), Limits { connections: 64, ..limits }, stop.clone()));
+    listeners.spawn(serve(
+        internal,
+        router::internal(metrics),
+        Limits {
+            connections: 64,
+            ..limits
+        },
+        stop.clone(),
+    ));
     tracing::info!(listen = %config.server.listen, internal = %config.server.internal_listen, "serving");
 
     let mut terminate = signal(SignalKind::terminate()).map_err(StartError::Signals)?;
@@ -79,7 +92,10 @@ pub async fn run(config: Config) -> Result<(), StartError> {
     stop.cancel();
     while listeners.join_next().await.is_some() {}
     // A connection that was cut off may still hold a queue open: what it waits for is settled or given up.
-    if tokio::time::timeout(config.server.shutdown_grace, app.finish()).await.is_err() {
+    if tokio::time::timeout(config.server.shutdown_grace, app.finish())
+        .await
+        .is_err()
+    {
         tracing::warn!("background work was cut off");
     }
     tracing::info!("stopped");

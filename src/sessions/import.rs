@@ -58,14 +58,21 @@ pub fn parse_line(line: &str) -> Result<Session, Vec<Fault>> {
 fn build(line: &Line<'_>, faults: &mut Faults) -> Option<Session> {
     let attribution_id = required(&line.attribution_id, "attribution_id", faults).and_then(|text| {
         let id = Uuid::try_parse(text);
-        id.map_err(|_| faults.add("attribution_id", "not_a_uuid", "must be a UUID")).ok()
+        id.map_err(|_| faults.add("attribution_id", "not_a_uuid", "must be a UUID"))
+            .ok()
     });
-    let visitor_id = required(&line.visitor_id, "visitor_id", faults).filter(|text| id(text, "visitor_id", faults));
-    let session_id = line.session_id.as_deref().filter(|text| id(text, "session_id", faults));
+    let visitor_id =
+        required(&line.visitor_id, "visitor_id", faults).filter(|text| id(text, "visitor_id", faults));
+    let session_id = line
+        .session_id
+        .as_deref()
+        .filter(|text| id(text, "session_id", faults));
     let started_at = started_at(line.started_at.as_ref(), faults);
     let landing = required(&line.landing_url, "landing_url", faults).and_then(|url| {
         let landing = Landing::parse(url, line.referrer.as_deref());
-        landing.map_err(|bad| faults.add("landing_url", "not_a_page", bad.to_string())).ok()
+        landing
+            .map_err(|bad| faults.add("landing_url", "not_a_page", bad.to_string()))
+            .ok()
     });
     let ip = line.ip.as_deref().filter(|text| {
         let fits = text.parse::<IpAddr>().is_ok();
@@ -86,9 +93,17 @@ fn build(line: &Line<'_>, faults: &mut Faults) -> Option<Session> {
     }
     for (name, value) in line.click_ids.iter().flatten() {
         match canonical_click_id(name) {
-            None => faults.add(format!("click_ids.{}", text::shown(name, 64)), "unknown_click_id", "is no click id"),
+            None => faults.add(
+                format!("click_ids.{}", text::shown(name, 64)),
+                "unknown_click_id",
+                "is no click id",
+            ),
             Some(_) if value.is_empty() || value.len() > MAX_CLICK_ID || value.contains(char::is_control) => {
-                faults.add(format!("click_ids.{name}"), "bad_click_id", "must have 1 to 1024 printable characters");
+                faults.add(
+                    format!("click_ids.{name}"),
+                    "bad_click_id",
+                    "must have 1 to 1024 printable characters",
+                );
             }
             Some(canonical) => drop(landing.click_ids.insert(canonical.to_owned(), value.clone())),
         }
@@ -111,7 +126,10 @@ fn build(line: &Line<'_>, faults: &mut Faults) -> Option<Session> {
         consent: line.consent.unwrap_or_default(),
         client: Client {
             ip: ip.map(str::to_owned),
-            user_agent: line.user_agent.as_deref().map(|text| text::shown(text, MAX_USER_AGENT)),
+            user_agent: line
+                .user_agent
+                .as_deref()
+                .map(|text| text::shown(text, MAX_USER_AGENT)),
         },
         landing,
     })
@@ -142,11 +160,17 @@ fn started_at(value: Option<&serde_json::Value>, faults: &mut Faults) -> Option<
     };
     let at = match value {
         serde_json::Value::String(text) => DateTime::parse_from_rfc3339(text).ok().map(|at| at.to_utc()),
-        other => other.as_i64().and_then(|seconds| DateTime::from_timestamp(seconds, 0)),
+        other => other
+            .as_i64()
+            .and_then(|seconds| DateTime::from_timestamp(seconds, 0)),
     };
     let at = at.filter(|at| (1990..2100).contains(&at.year()));
     if at.is_none() {
-        faults.add("started_at", "not_a_time", "must be Unix seconds or an RFC 3339 time such as 2026-11-01T10:00:00Z");
+        faults.add(
+            "started_at",
+            "not_a_time",
+            "must be Unix seconds or an RFC 3339 time such as 2026-11-01T10:00:00Z",
+        );
     }
     at.map(|at| at.trunc_subsecs(6))
 }
@@ -180,10 +204,16 @@ mod tests {
     #[test]
     fn campaign_and_click_ids_come_from_the_url_and_explicit_ones_win() {
         let session = parse_line(&line("")).unwrap();
-        assert_eq!((session.source.as_deref(), session.medium.as_deref()), (Some("google"), Some("cpc")));
+        assert_eq!(
+            (session.source.as_deref(), session.medium.as_deref()),
+            (Some("google"), Some("cpc"))
+        );
         assert_eq!(session.landing.campaign.campaign.as_deref(), Some("spring"));
         assert_eq!(session.click_ids["gclid"], "abc");
-        let session = parse_line(&line(r#","source":"bing","campaign":"winter","click_ids":{"MSCLKID":"m"}"#)).unwrap();
+        let session = parse_line(&line(
+            r#","source":"bing","campaign":"winter","click_ids":{"MSCLKID":"m"}"#,
+        ))
+        .unwrap();
         assert_eq!(session.source.as_deref(), Some("bing"));
         assert_eq!(session.landing.campaign.campaign.as_deref(), Some("winter"));
         assert_eq!(session.click_ids["msclkid"], "m");
@@ -192,25 +222,46 @@ mod tests {
 
     #[test]
     fn the_same_line_is_the_same_session() {
-        assert_eq!(parse_line(&line("")).unwrap().session_id, parse_line(&line("")).unwrap().session_id);
+        assert_eq!(
+            parse_line(&line("")).unwrap().session_id,
+            parse_line(&line("")).unwrap().session_id
+        );
         assert_ne!(
             parse_line(&line("")).unwrap().session_id,
             parse_line(&line("").replace("v1", "v2")).unwrap().session_id
         );
-        assert_eq!(parse_line(&line(r#","session_id":"s-9""#)).unwrap().session_id, "s-9");
+        assert_eq!(
+            parse_line(&line(r#","session_id":"s-9""#)).unwrap().session_id,
+            "s-9"
+        );
     }
 
     #[test]
     fn all_faults_at_once() {
         let codes = |line: &str| {
-            parse_line(line).unwrap_err().iter().map(|fault| format!("{} {}", fault.field, fault.code)).collect::<Vec<_>>()
+            parse_line(line)
+                .unwrap_err()
+                .iter()
+                .map(|fault| format!("{} {}", fault.field, fault.code))
+                .collect::<Vec<_>>()
         };
         assert_eq!(
-            codes(r#"{"attribution_id":"x","visitor_id":"","started_at":"soon","landing_url":"javascript:1","ip":"nope"}"#),
-            ["attribution_id not_a_uuid", "visitor_id empty", "started_at not_a_time", "landing_url not_a_page", "ip not_an_address"]
+            codes(
+                r#"{"attribution_id":"x","visitor_id":"","started_at":"soon","landing_url":"javascript:1","ip":"nope"}"#
+            ),
+            [
+                "attribution_id not_a_uuid",
+                "visitor_id empty",
+                "started_at not_a_time",
+                "landing_url not_a_page",
+                "ip not_an_address"
+            ]
         );
         assert_eq!(codes("{}").len(), 4);
         assert_eq!(codes("not json"), [" invalid_json"]);
-        assert_eq!(codes(&line(r#","click_ids":{"zzz":"1","gclid":""}"#)), ["click_ids.gclid bad_click_id", "click_ids.zzz unknown_click_id"]);
+        assert_eq!(
+            codes(&line(r#","click_ids":{"zzz":"1","gclid":""}"#)),
+            ["click_ids.gclid bad_click_id", "click_ids.zzz unknown_click_id"]
+        );
     }
 }

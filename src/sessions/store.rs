@@ -37,7 +37,10 @@ pub async fn touches(conn: &mut PgConnection, wanted: &[Wanted]) -> Result<Vec<V
     let links = linked_ids(conn, wanted).await?;
     let places = by_visitor(wanted, &links);
     before(conn, &places, &mut found).await?;
-    let empty: Vec<Place<'_>> = places.into_iter().filter(|place| found[place.index].is_empty()).collect();
+    let empty: Vec<Place<'_>> = places
+        .into_iter()
+        .filter(|place| found[place.index].is_empty())
+        .collect();
     if !empty.is_empty() {
         after(conn, &empty, &mut found).await?;
     }
@@ -55,7 +58,9 @@ struct Place<'a> {
 }
 
 fn by_visitor<'a>(wanted: &'a [Wanted], links: &'a HashMap<usize, Vec<String>>) -> Vec<Place<'a>> {
-    let ids = |index: usize, one: &'a Wanted| std::iter::once(&one.visitor_id).chain(links.get(&index).into_iter().flatten());
+    let ids = |index: usize, one: &'a Wanted| {
+        std::iter::once(&one.visitor_id).chain(links.get(&index).into_iter().flatten())
+    };
     let place = |index: usize, one: &Wanted, visitor_id: &'a str| Place {
         index,
         property_id: one.property_id,
@@ -70,7 +75,11 @@ fn by_visitor<'a>(wanted: &'a [Wanted], links: &'a HashMap<usize, Vec<String>>) 
 }
 
 /// Adds the sessions up to the event.
-async fn before(conn: &mut PgConnection, places: &[Place<'_>], found: &mut [Vec<Touch>]) -> Result<(), sqlx::Error> {
+async fn before(
+    conn: &mut PgConnection,
+    places: &[Place<'_>],
+    found: &mut [Vec<Touch>],
+) -> Result<(), sqlx::Error> {
     let rows = sqlx::query!(
         r#"select w.index as "index!", s.session_id as "session_id!", s.started_at as "started_at!", s.direct as "direct!",
                s.source, s.medium, s.campaign, s.campaign_id, s.click_id
@@ -107,7 +116,11 @@ async fn before(conn: &mut PgConnection, places: &[Place<'_>], found: &mut [Vec<
 }
 
 /// Adds the first session after the event.
-async fn after(conn: &mut PgConnection, places: &[Place<'_>], found: &mut [Vec<Touch>]) -> Result<(), sqlx::Error> {
+async fn after(
+    conn: &mut PgConnection,
+    places: &[Place<'_>],
+    found: &mut [Vec<Touch>],
+) -> Result<(), sqlx::Error> {
     let rows = sqlx::query!(
         r#"select w.index as "index!", s.session_id as "session_id!", s.started_at as "started_at!", s.direct as "direct!"
            from unnest($1::bigint[], $2::uuid[], $3::text[], $4::timestamptz[]) as w(index, property_id, visitor_id, before)
@@ -148,7 +161,10 @@ fn add(found: &mut [Vec<Touch>], index: i64, touch: Touch) {
 }
 
 /// The other ids that visitors go by, by place in `wanted`; few have any.
-async fn linked_ids(conn: &mut PgConnection, wanted: &[Wanted]) -> Result<HashMap<usize, Vec<String>>, sqlx::Error> {
+async fn linked_ids(
+    conn: &mut PgConnection,
+    wanted: &[Wanted],
+) -> Result<HashMap<usize, Vec<String>>, sqlx::Error> {
     let index: Vec<i64> = (0..wanted.len()).map(|index| index as i64).collect();
     let properties: Vec<Uuid> = wanted.iter().map(|one| one.property_id).collect();
     let visitors: Vec<&str> = wanted.iter().map(|one| one.visitor_id.as_str()).collect();
@@ -180,13 +196,29 @@ async fn linked_ids(conn: &mut PgConnection, wanted: &[Wanted]) -> Result<HashMa
 }
 
 /// Stores sessions with the property that each stream belongs to; those that are there already stay as they are. How many are new.
-pub async fn insert(conn: &mut PgConnection, sessions: &[(Uuid, Session)], sealer: &Sealer) -> Result<u64, sqlx::Error> {
-    let text = |of: fn(&Session) -> Option<&str>| sessions.iter().map(|(_, s)| of(s)).collect::<Vec<Option<&str>>>();
+pub async fn insert(
+    conn: &mut PgConnection,
+    sessions: &[(Uuid, Session)],
+    sealer: &Sealer,
+) -> Result<u64, sqlx::Error> {
+    let text =
+        |of: fn(&Session) -> Option<&str>| sessions.iter().map(|(_, s)| of(s)).collect::<Vec<Option<&str>>>();
     let times: Vec<DateTime<Utc>> = sessions.iter().map(|(_, s)| s.started_at).collect();
-    let sealed: Vec<Option<Vec<u8>>> = sessions.iter().map(|(property, s)| seal_client(*property, s, sealer)).collect();
-    let json = |value: Result<serde_json::Value, serde_json::Error>| value.map_err(|error| sqlx::Error::Encode(error.into()));
-    let click_ids = sessions.iter().map(|(_, s)| json(serde_json::to_value(&s.click_ids))).collect::<Result<Vec<_>, _>>()?;
-    let consents = sessions.iter().map(|(_, s)| json(serde_json::to_value(s.consent))).collect::<Result<Vec<_>, _>>()?;
+    let sealed: Vec<Option<Vec<u8>>> = sessions
+        .iter()
+        .map(|(property, s)| seal_client(*property, s, sealer))
+        .collect();
+    let json = |value: Result<serde_json::Value, serde_json::Error>| {
+        value.map_err(|error| sqlx::Error::Encode(error.into()))
+    };
+    let click_ids = sessions
+        .iter()
+        .map(|(_, s)| json(serde_json::to_value(&s.click_ids)))
+        .collect::<Result<Vec<_>, _>>()?;
+    let consents = sessions
+        .iter()
+        .map(|(_, s)| json(serde_json::to_value(s.consent)))
+        .collect::<Result<Vec<_>, _>>()?;
     let done = sqlx::query!(
         r#"insert into sessions (property_id, session_id, attribution_id, visitor_id, started_at, last_seen_at, direct, landing_url, referrer,
                source, medium, campaign, campaign_id, ad_group_id, keyword_id, creative_id, term, content, click_id, click_ids, consent,

@@ -17,7 +17,10 @@ pub struct Streams {
 impl Streams {
     /// Reads from `pool` what it has not seen lately.
     pub fn new(pool: PgPool) -> Self {
-        Self { pool, cache: SettingsCache::new("streams") }
+        Self {
+            pool,
+            cache: SettingsCache::new("streams"),
+        }
     }
 
     /// The stream of an attribution ID, if there is one.

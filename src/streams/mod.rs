@@ -42,7 +42,10 @@ pub struct Stream {
 impl Stream {
     /// Whose it is.
     pub fn tenant(&self) -> Tenant {
-        Tenant { property_id: self.property_id, attribution_id: self.attribution_id }
+        Tenant {
+            property_id: self.property_id,
+            attribution_id: self.attribution_id,
+        }
     }
 
     /// The window from the click.

@@ -60,7 +60,10 @@ pub async fn insert_stream(conn: &mut PgConnection, stream: &Stream) -> Result<(
 }
 
 /// The stream of an attribution ID.
-pub async fn find_stream(conn: &mut PgConnection, attribution_id: Uuid) -> Result<Option<Stream>, sqlx::Error> {
+pub async fn find_stream(
+    conn: &mut PgConnection,
+    attribution_id: Uuid,
+) -> Result<Option<Stream>, sqlx::Error> {
     sqlx::query_as!(
         Stream,
         "select attribution_id, property_id, name, webhooks_enabled, lookback_days, created_at

@@ -77,7 +77,13 @@ struct Outside {
 
 impl Accepted {
     /// The answer to one event; none when it could not be stored.
-    pub fn new(topic: &str, conversion_id: String, warnings: Vec<Warning>, outcome: Outcome, dry_run: bool) -> Option<Self> {
+    pub fn new(
+        topic: &str,
+        conversion_id: String,
+        warnings: Vec<Warning>,
+        outcome: Outcome,
+        dry_run: bool,
+    ) -> Option<Self> {
         let (receipt, duplicate, differs): (Receipt, bool, Vec<String>) = match outcome {
             Outcome::Recorded(receipt) => (receipt, false, Vec::new()),
             Outcome::Duplicate { first, differs } => (first, true, differs),
@@ -100,21 +106,31 @@ impl Accepted {
 
 impl Attribution {
     fn of(found: Match) -> Self {
-        let outside = found.nearest_session_days().zip(found.nearest_session_at).map(|(days, at)| Outside {
-            nearest_session_days: days,
-            nearest_session_at: rfc3339(at),
-            lookback_days: found.lookback_days,
-        });
+        let outside = found
+            .nearest_session_days()
+            .zip(found.nearest_session_at)
+            .map(|(days, at)| Outside {
+                nearest_session_days: days,
+                nearest_session_at: rfc3339(at),
+                lookback_days: found.lookback_days,
+            });
         let matched = found.credit.map(|credit| Matched {
             session_id: credit.touch.session_id,
             touches: credit.touches,
-            source: credit.touch.source.or_else(|| credit.touch.direct.then(|| "direct".to_owned())),
+            source: credit
+                .touch
+                .source
+                .or_else(|| credit.touch.direct.then(|| "direct".to_owned())),
             medium: credit.touch.medium,
             campaign: credit.touch.campaign,
             click_id: credit.touch.click_id,
             clicked_at: rfc3339(credit.touch.clicked_at),
         });
-        Self { reason: found.reason, matched, outside }
+        Self {
+            reason: found.reason,
+            matched,
+            outside,
+        }
     }
 }
 
@@ -132,7 +148,7 @@ pub enum Item {
         index: usize,
         /// As for a single event.
         #[serde(flatten)]
-        answer: Accepted,
+        answer: Box<Accepted>,
     },
     /// Refused.
     Refused {
@@ -157,16 +173,23 @@ pub struct Many {
 impl Many {
     /// In the order of the array.
     pub fn new(results: Vec<Item>) -> Self {
-        let accepted = results.iter().filter(|item| matches!(item, Item::Accepted { .. })).count();
+        let accepted = results
+            .iter()
+            .filter(|item| matches!(item, Item::Accepted { .. }))
+            .count();
         let rejected = results.len() - accepted;
         let status = match (accepted, rejected) {
             (_, 0) => "success",
             (0, _) => "validation_error",
             _ => "partial",
         };
-        Self { status, accepted, rejected, results }
+        Self {
+            status,
+            accepted,
+            rejected,
+            results,
+        }
     }
-
 }
 
 impl IntoResponse for Many {

@@ -16,7 +16,9 @@ pub async fn prove(
     mut request: Request,
     next: Next,
 ) -> Response {
-    let proof = webhook.authenticator.authenticate(request.headers(), call.stream.tenant(), call.client);
+    let proof = webhook
+        .authenticator
+        .authenticate(request.headers(), call.stream.tenant(), call.client);
     match proof.await {
         Ok(key) => {
             webhook.last_used.note(&key, call.received_at);

@@ -24,7 +24,10 @@ pub async fn read(State(webhook): State<Webhook>, mut request: Request, next: Ne
         return refusal.into_response();
     }
     let body = std::mem::take(request.body_mut());
-    let declared = request.headers().get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+    let declared = request
+        .headers()
+        .get(header::CONTENT_LENGTH)
+        .and_then(|length| length.to_str().ok()?.parse().ok());
     let collected = tokio::time::timeout(webhook.read_timeout, collect(body, declared)).await;
     match collected.unwrap_or(Err(Refusal::Timeout)) {
         Ok(content) => {
@@ -36,18 +39,32 @@ pub async fn read(State(webhook): State<Webhook>, mut request: Request, next: Ne
 }
 
 fn check_type(headers: &HeaderMap) -> Result<(), Refusal> {
-    let media = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let media = headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
     let essence = media.split(';').next().unwrap_or_default().trim();
     if !essence.eq_ignore_ascii_case("application/json") {
-        return Err(Refusal::UnsupportedMediaType("The Content-Type must be application/json."));
+        return Err(Refusal::UnsupportedMediaType(
+            "The Content-Type must be application/json.",
+        ));
     }
-    let charset = media.split(';').skip(1).find_map(|part| part.trim().strip_prefix("charset="));
+    let charset = media
+        .split(';')
+        .skip(1)
+        .find_map(|part| part.trim().strip_prefix("charset="));
     if charset.is_some_and(|charset| !charset.trim_matches('"').eq_ignore_ascii_case("utf-8")) {
-        return Err(Refusal::UnsupportedMediaType("JSON is UTF-8: send no other charset."));
+        return Err(Refusal::UnsupportedMediaType(
+            "JSON is UTF-8: send no other charset.",
+        ));
     }
-    let encoding = headers.get(header::CONTENT_ENCODING).map(|value| value.as_bytes());
+    let encoding = headers
+        .get(header::CONTENT_ENCODING)
+        .map(|value| value.as_bytes());
     if encoding.is_some_and(|encoding| !encoding.eq_ignore_ascii_case(b"identity")) {
-        return Err(Refusal::UnsupportedMediaType("A Content-Encoding is not supported: send the body uncompressed."));
+        return Err(Refusal::UnsupportedMediaType(
+            "A Content-Encoding is not supported: send the body uncompressed.",
+        ));
     }
     Ok(())
 }
@@ -55,16 +72,24 @@ fn check_type(headers: &HeaderMap) -> Result<(), Refusal> {
 /// Reads the body; what it begins with says which limit holds.
 async fn collect(mut body: axum::body::Body, declared: Option<u64>) -> Result<Bytes, Refusal> {
     if declared.is_some_and(|size| size > MOST_OF_ARRAY as u64) {
-        return Err(Refusal::PayloadTooLarge { limit: MOST_OF_ARRAY, size: declared });
+        return Err(Refusal::PayloadTooLarge {
+            limit: MOST_OF_ARRAY,
+            size: declared,
+        });
     }
     let mut content = BytesMut::new();
     while let Some(frame) = body.frame().await {
-        let Ok(data) = frame.map_err(|_broken| Refusal::Incomplete)?.into_data() else { continue };
+        let Ok(data) = frame.map_err(|_broken| Refusal::Incomplete)?.into_data() else {
+            continue;
+        };
         content.extend_from_slice(&data);
         let array = content.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'[');
         let limit = if array { MOST_OF_ARRAY } else { MOST_OF_ONE };
         if content.len() > limit {
-            return Err(Refusal::PayloadTooLarge { limit, size: declared });
+            return Err(Refusal::PayloadTooLarge {
+                limit,
+                size: declared,
+            });
         }
     }
     Ok(content.freeze())

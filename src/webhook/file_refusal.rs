@@ -27,7 +27,10 @@ pub async fn file(
     next: Next,
 ) -> Response {
     let mut response = next.run(request).await;
-    let key = response.extensions().get::<Proven>().map(|proven| Arc::clone(&proven.0));
+    let key = response
+        .extensions()
+        .get::<Proven>()
+        .map(|proven| Arc::clone(&proven.0));
     if let Some(audit) = response.extensions().get::<Audit>() {
         webhook.filer.file(Entry {
             status: audit.status,

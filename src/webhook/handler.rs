@@ -8,12 +8,12 @@ use axum::response::{IntoResponse as _, Response};
 use axum::{Extension, Json};
 use serde_json::value::RawValue;
 
+use super::Webhook;
 use super::answer::{Accepted, DryRun, Item, Many, Recorded};
 use super::body::Content;
 use super::file_refusal::entry;
 use super::known_stream::Call;
 use super::refusal::Refusal;
-use super::Webhook;
 use crate::activity::Entry;
 use crate::conversions::{Draft, Origin, Outcome, Source, completed};
 use crate::domain::conversion::{Arrival, Conversion, parse};
@@ -34,7 +34,11 @@ pub async fn receive(
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
     let body = read_json(&content)?;
-    let request = Received { webhook: &webhook, call: &call, key: &key };
+    let request = Received {
+        webhook: &webhook,
+        call: &call,
+        key: &key,
+    };
     match body.get().starts_with('[') {
         true => request.many(body).await,
         false => request.one(body, &headers).await,
@@ -50,15 +54,25 @@ struct Received<'a> {
 
 impl Received<'_> {
     async fn one(&self, body: &RawValue, headers: &HeaderMap) -> Result<Response, Refusal> {
-        let idempotency_key = headers.get("idempotency-key").map(|value| String::from_utf8_lossy(value.as_bytes()));
-        let (conversion, warnings) = self.parse(body, idempotency_key.as_deref()).map_err(Refusal::Invalid)?;
+        let idempotency_key = headers
+            .get("idempotency-key")
+            .map(|value| String::from_utf8_lossy(value.as_bytes()));
+        let (conversion, warnings) = self
+            .parse(body, idempotency_key.as_deref())
+            .map_err(Refusal::Invalid)?;
         let conversion_id = conversion.conversion_id.clone();
         let topic = conversion.topic;
         let (mut outcomes, dry_run) = self.record(vec![self.draft(conversion)], false, 0).await?;
         let recorded = counted(&outcomes);
         let outcome = outcomes.pop().unwrap_or(Outcome::Unstorable);
-        let answer = Accepted::new(topic.as_str(), conversion_id, warnings, outcome, dry_run.is_some())
-            .ok_or_else(|| Refusal::Invalid(vec![unstorable()]))?;
+        let answer = Accepted::new(
+            topic.as_str(),
+            conversion_id,
+            warnings,
+            outcome,
+            dry_run.is_some(),
+        )
+        .ok_or_else(|| Refusal::Unstorable(vec![unstorable()]))?;
         Ok(marked(Json(answer).into_response(), recorded, dry_run))
     }
 
@@ -67,7 +81,11 @@ impl Received<'_> {
         if events.is_empty() || events.len() > MOST_EVENTS {
             let message = format!("must have 1 to {MOST_EVENTS} events, and has {}", events.len());
             let code = if events.is_empty() { "empty" } else { "too_many" };
-            return Err(Refusal::Invalid(vec![Fault { field: "events".to_owned(), code, message }]));
+            return Err(Refusal::Invalid(vec![Fault {
+                field: "events".to_owned(),
+                code,
+                message,
+            }]));
         }
         let (mut drafts, mut sent) = (Vec::new(), Vec::with_capacity(events.len()));
         for event in &events {
@@ -78,7 +96,10 @@ impl Received<'_> {
             }));
         }
         if drafts.is_empty() {
-            let results = sent.into_iter().enumerate().map(|(index, sent)| refused(index, sent.err().unwrap_or_default()));
+            let results = sent
+                .into_iter()
+                .enumerate()
+                .map(|(index, sent)| refused(index, sent.err().unwrap_or_default()));
             return Ok(Many::new(results.collect()).into_response());
         }
         let rejected = events.len() - drafts.len();
@@ -89,8 +110,17 @@ impl Received<'_> {
             Err(faults) => refused(index, faults),
             Ok((topic, conversion_id, warnings)) => {
                 let outcome = outcomes.next().unwrap_or(Outcome::Unstorable);
-                match Accepted::new(topic.as_str(), conversion_id, warnings, outcome, dry_run.is_some()) {
-                    Some(answer) => Item::Accepted { index, answer },
+                match Accepted::new(
+                    topic.as_str(),
+                    conversion_id,
+                    warnings,
+                    outcome,
+                    dry_run.is_some(),
+                ) {
+                    Some(answer) => Item::Accepted {
+                        index,
+                        answer: Box::new(answer),
+                    },
                     None => refused(index, vec![unstorable()]),
                 }
             }
@@ -101,7 +131,14 @@ impl Received<'_> {
 
     fn parse(&self, event: &RawValue, idempotency_key: Option<&str>) -> Parsed {
         let topic: Result<Topic, UnknownTopic> = self.call.topic.parse();
-        parse(event, topic, Arrival { received_at: self.call.received_at, idempotency_key })
+        parse(
+            event,
+            topic,
+            Arrival {
+                received_at: self.call.received_at,
+                idempotency_key,
+            },
+        )
     }
 
     fn draft(&self, conversion: Conversion) -> Draft {
@@ -112,11 +149,21 @@ impl Received<'_> {
             key_id: Some(self.key.key_id),
             received_at: self.call.received_at,
         };
-        Draft::new(self.webhook.clock.new_id(), origin, conversion, &self.webhook.sealer)
+        Draft::new(
+            self.webhook.clock.new_id(),
+            origin,
+            conversion,
+            &self.webhook.sealer,
+        )
     }
 
     /// Records, or for a dry run only looks; then the audit row comes back to be filed.
-    async fn record(&self, drafts: Vec<Draft>, array: bool, rejected: usize) -> Result<(Vec<Outcome>, Option<Entry>), Refusal> {
+    async fn record(
+        &self,
+        drafts: Vec<Draft>,
+        array: bool,
+        rejected: usize,
+    ) -> Result<(Vec<Outcome>, Option<Entry>), Refusal> {
         let mut entry = entry(self.call, Some(self.key), &self.webhook.clock);
         entry.rejected = i32::try_from(rejected).unwrap_or(i32::MAX);
         if !self.call.dry_run {
@@ -132,7 +179,10 @@ impl Received<'_> {
 fn read_json(content: &[u8]) -> Result<&RawValue, Refusal> {
     let text = std::str::from_utf8(content).map_err(|error| {
         let before = &content[..error.valid_up_to()];
-        let line_start = before.iter().rposition(|byte| *byte == b'\n').map_or(0, |newline| newline + 1);
+        let line_start = before
+            .iter()
+            .rposition(|byte| *byte == b'\n')
+            .map_or(0, |newline| newline + 1);
         Refusal::InvalidJson {
             line: before.iter().filter(|byte| **byte == b'\n').count() + 1,
             column: before.len() - line_start + 1,
@@ -150,18 +200,35 @@ fn read_json(content: &[u8]) -> Result<&RawValue, Refusal> {
 }
 
 fn refused(index: usize, errors: Vec<Fault>) -> Item {
-    Item::Refused { index, status: "validation_error", errors }
+    Item::Refused {
+        index,
+        status: "validation_error",
+        errors,
+    }
 }
 
 fn unstorable() -> Fault {
     let message = "the database refuses this event: tell the operator the request id".to_owned();
-    Fault { field: "event".to_owned(), code: "not_storable", message }
+    Fault {
+        field: "event".to_owned(),
+        code: "not_storable",
+        message,
+    }
 }
 
 fn counted(outcomes: &[Outcome]) -> Recorded {
-    let duplicates = outcomes.iter().filter(|outcome| matches!(outcome, Outcome::Duplicate { .. })).count();
-    let fresh = outcomes.iter().filter(|outcome| matches!(outcome, Outcome::Recorded(_))).count();
-    Recorded { accepted: fresh + duplicates, duplicates }
+    let duplicates = outcomes
+        .iter()
+        .filter(|outcome| matches!(outcome, Outcome::Duplicate { .. }))
+        .count();
+    let fresh = outcomes
+        .iter()
+        .filter(|outcome| matches!(outcome, Outcome::Recorded(_)))
+        .count();
+    Recorded {
+        accepted: fresh + duplicates,
+        duplicates,
+    }
 }
 
 fn marked(mut response: Response, recorded: Recorded, dry_run: Option<Entry>) -> Response {

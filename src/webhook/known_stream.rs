@@ -46,9 +46,16 @@ pub async fn find(State(webhook): State<Webhook>, mut request: Request, next: Ne
 async fn known(webhook: &Webhook, uri: &Uri, headers: &HeaderMap, peer: IpAddr) -> Result<Call, Refusal> {
     // `/webhooks/custom/{attribution_id}/{topic}`, which the router has found to be of this shape.
     let mut segments = uri.path().split('/').skip(3);
-    let (id, topic) = (segments.next().unwrap_or_default(), segments.next().unwrap_or_default());
+    let (id, topic) = (
+        segments.next().unwrap_or_default(),
+        segments.next().unwrap_or_default(),
+    );
     let id = Uuid::try_parse(id).map_err(|_| Refusal::UnknownAttributionId)?;
-    let found = webhook.streams.get(id).await.map_err(|error| Refusal::Unavailable(error.to_string()))?;
+    let found = webhook
+        .streams
+        .get(id)
+        .await
+        .map_err(|error| Refusal::Unavailable(error.to_string()))?;
     let stream = found.ok_or(Refusal::UnknownAttributionId)?;
     if !stream.webhooks_enabled {
         return Err(Refusal::WebhooksDisabled);
@@ -58,6 +65,8 @@ async fn known(webhook: &Webhook, uri: &Uri, headers: &HeaderMap, peer: IpAddr) 
         topic: shown(&percent_decode_str(topic).decode_utf8_lossy(), 64),
         received_at: webhook.clock.now(),
         client: webhook.proxies.client(peer, headers),
-        dry_run: uri.query().is_some_and(|query| query.split('&').any(|pair| pair == "dry_run=true")),
+        dry_run: uri
+            .query()
+            .is_some_and(|query| query.split('&').any(|pair| pair == "dry_run=true")),
     })
 }

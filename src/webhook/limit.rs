@@ -24,7 +24,14 @@ pub async fn allow(
     let allowance = webhook.allowances.of(&key);
     let (mut response, remaining, full_in) = match allowance.take() {
         Ok(left) => (next.run(request).await, left.remaining, left.full_in),
-        Err(none) => (Refusal::RateLimited { retry_after: none.retry_after }.into_response(), 0, none.full_in),
+        Err(none) => (
+            Refusal::RateLimited {
+                retry_after: none.retry_after,
+            }
+            .into_response(),
+            0,
+            none.full_in,
+        ),
     };
     let policy = format!("\"key\";q={};w=60", allowance.per_minute());
     let state = format!("\"key\";r={remaining};t={full_in}");

@@ -48,6 +48,8 @@ pub enum Refusal {
     },
     /// 422
     Invalid(Vec<Fault>),
+    /// 422, found out by the database; the recorder has written the audit row.
+    Unstorable(Vec<Fault>),
     /// 503
     Unavailable(String),
 }
@@ -103,9 +105,14 @@ impl Refusal {
                     None => "more".to_owned(),
                 };
                 let detail = format!("The body may have {limit} bytes, and has {found}.");
-                Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "payload_too_large", "Payload too large", detail)
-                    .member("limit_bytes", *limit)
-                    .member("size_bytes", *size)
+                Problem::new(
+                    StatusCode::PAYLOAD_TOO_LARGE,
+                    "payload_too_large",
+                    "Payload too large",
+                    detail,
+                )
+                .member("limit_bytes", *limit)
+                .member("size_bytes", *size)
             }
             Self::Timeout => Problem::new(
                 StatusCode::REQUEST_TIMEOUT,
@@ -125,10 +132,15 @@ impl Refusal {
                     .member("line", *line)
                     .member("column", *column)
             }
-            Self::Invalid(faults) => {
+            Self::Invalid(faults) | Self::Unstorable(faults) => {
                 let detail = format!("The event has {} fault(s); every one is listed.", faults.len());
-                Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "validation_failed", "Validation failed", detail)
-                    .member("errors", json!(faults))
+                Problem::new(
+                    StatusCode::UNPROCESSABLE_ENTITY,
+                    "validation_failed",
+                    "Validation failed",
+                    detail,
+                )
+                .member("errors", json!(faults))
             }
             Self::Unavailable(cause) => {
                 Problem::unavailable("The event was not recorded: send it again.").caused_by(cause)
@@ -138,17 +150,27 @@ impl Refusal {
 
     /// The audit row's part; none where no row is possible or due.
     fn audit(&self, problem: &Problem) -> Option<Audit> {
-        let audit = |status| Audit { status, code: problem.code, detail: problem.detail.clone(), rejected: 0 };
+        let audit = |status| Audit {
+            status,
+            code: problem.code,
+            detail: problem.detail.clone(),
+            rejected: 0,
+        };
         match self {
-            Self::UnknownAttributionId | Self::WebhooksDisabled | Self::Unavailable(_) => None,
+            Self::UnknownAttributionId
+            | Self::WebhooksDisabled
+            | Self::Unavailable(_)
+            | Self::Unstorable(_) => None,
             Self::Authentication(keys::Refusal::Unavailable(_)) => None,
             Self::Authentication(keys::Refusal::TooManyFailures { .. }) | Self::RateLimited { .. } => {
                 Some(audit(Status::RateLimited))
             }
             Self::Authentication(_) => Some(audit(Status::AuthError)),
-            Self::Invalid(faults) => {
-                Some(Audit { detail: in_short(faults), rejected: 1, ..audit(Status::ValidationError) })
-            }
+            Self::Invalid(faults) => Some(Audit {
+                detail: in_short(faults),
+                rejected: 1,
+                ..audit(Status::ValidationError)
+            }),
             _ => Some(audit(Status::ValidationError)),
         }
     }
@@ -157,22 +179,41 @@ impl Refusal {
 /// The first faults in a line, for a list.
 pub fn in_short(faults: &[Fault]) -> String {
     const SHOWN: usize = 5;
-    let named: Vec<String> = faults.iter().take(SHOWN).map(|fault| format!("{}: {}", fault.field, fault.code)).collect();
+    let named: Vec<String> = faults
+        .iter()
+        .take(SHOWN)
+        .map(|fault| format!("{}: {}", fault.field, fault.code))
+        .collect();
     let rest = faults.len().saturating_sub(SHOWN);
-    let more = if rest > 0 { format!(" and {rest} more") } else { String::new() };
+    let more = if rest > 0 {
+        format!(" and {rest} more")
+    } else {
+        String::new()
+    };
     named.join(", ") + &more
 }
 
 fn too_many(detail: String, retry_after: u64) -> Problem {
-    Problem::new(StatusCode::TOO_MANY_REQUESTS, "rate_limited", "Too many requests", detail)
-        .header(header::RETRY_AFTER, HeaderValue::from(retry_after))
+    Problem::new(
+        StatusCode::TOO_MANY_REQUESTS,
+        "rate_limited",
+        "Too many requests",
+        detail,
+    )
+    .header(header::RETRY_AFTER, HeaderValue::from(retry_after))
 }
 
 fn authentication(refusal: &keys::Refusal) -> Problem {
     use keys::Refusal::{Expired, Invalid, Malformed, Missing, Revoked, TooManyFailures, Unavailable};
     let (code, detail) = match refusal {
-        Missing => ("missing_credentials", "Send `Authorization: Bearer td_wh_...`.".to_owned()),
-        Malformed(why) => ("malformed_credentials", format!("The credentials cannot be a key: {why}.")),
+        Missing => (
+            "missing_credentials",
+            "Send `Authorization: Bearer td_wh_...`.".to_owned(),
+        ),
+        Malformed(why) => (
+            "malformed_credentials",
+            format!("The credentials cannot be a key: {why}."),
+        ),
         Invalid => ("invalid_key", "This is no key of this attribution ID.".to_owned()),
         Revoked => ("revoked_key", "This key was revoked: use another one.".to_owned()),
         Expired => ("expired_key", "This key has expired: use another one.".to_owned()),
@@ -181,7 +222,8 @@ fn authentication(refusal: &keys::Refusal) -> Problem {
             return too_many(detail, *retry_after);
         }
         Unavailable(cause) => {
-            return Problem::unavailable("The key cannot be checked now: send the event again.").caused_by(cause);
+            return Problem::unavailable("The key cannot be checked now: send the event again.")
+                .caused_by(cause);
         }
     };
     Problem::new(StatusCode::UNAUTHORIZED, code, "Not authenticated", detail)

@@ -9,13 +9,21 @@ use crate::support::{Answer, TestApp, new_key, new_stream, now, purchase};
 async fn every_refusal_has_its_code(pool: PgPool) {
     let app = TestApp::start(pool).await;
     let other = new_stream(&app.clock, app.property_id);
-    streams::store::insert_stream(&mut app.pool.acquire().await.unwrap(), &other).await.unwrap();
+    streams::store::insert_stream(&mut app.pool.acquire().await.unwrap(), &other)
+        .await
+        .unwrap();
     let key = async |stream, change: fn(&mut trustdata::keys::Key)| {
-        new_key(&app.pool, &app.clock, app.property_id, stream, change).await.1
+        new_key(&app.pool, &app.clock, app.property_id, stream, change)
+            .await
+            .1
     };
     let foreign = key(other.attribution_id, |_| {}).await;
     let revoked = key(app.attribution_id, |key| key.expires_at = None).await;
-    sqlx::query("update webhook_keys set revoked_at = now() where prefix = $1").bind(&revoked[..14]).execute(&app.pool).await.unwrap();
+    sqlx::query("update webhook_keys set revoked_at = now() where prefix = $1")
+        .bind(&revoked[..14])
+        .execute(&app.pool)
+        .await
+        .unwrap();
     let expired = key(app.attribution_id, |key| key.expires_at = Some(now())).await;
     let mut wrong_secret = revoked.clone().into_bytes();
     // The revoked key's prefix with another secret, checksum and all, is not "revoked".
@@ -39,7 +47,10 @@ async fn every_refusal_has_its_code(pool: PgPool) {
     ];
     let refused = table.len();
     for (header, code) in table {
-        let mut request = app.http.post(app.webhook("purchase")).header("content-type", "application/json");
+        let mut request = app
+            .http
+            .post(app.webhook("purchase"))
+            .header("content-type", "application/json");
         if let Some(header) = &header {
             request = request.header("authorization", header);
         }
@@ -51,15 +62,26 @@ async fn every_refusal_has_its_code(pool: PgPool) {
         assert_eq!(answer.body["request_id"], answer.header("x-request-id"));
     }
     let rows = app.activity(refused).await;
-    assert!(rows.iter().all(|row| row["status"] == "auth_error" && row["key_name"].is_null()));
+    assert!(
+        rows.iter()
+            .all(|row| row["status"] == "auth_error" && row["key_name"].is_null())
+    );
 }
 
 #[sqlx::test]
 async fn unknown_streams_and_other_methods_reveal_nothing(pool: PgPool) {
     let app = TestApp::start(pool).await;
     let table = [
-        ("/webhooks/custom/0193aaaa-0000-7000-8000-000000000001/purchase", 404, "unknown_attribution_id"),
-        ("/webhooks/custom/nonsense/purchase", 404, "unknown_attribution_id"),
+        (
+            "/webhooks/custom/0193aaaa-0000-7000-8000-000000000001/purchase",
+            404,
+            "unknown_attribution_id",
+        ),
+        (
+            "/webhooks/custom/nonsense/purchase",
+            404,
+            "unknown_attribution_id",
+        ),
         ("/webhooks/custom/%00'%22/purchase", 404, "unknown_attribution_id"),
         ("/webhooks/custom/", 404, "not_found"),
         ("/webhooks/custom/a/b/c", 404, "not_found"),
@@ -72,19 +94,40 @@ async fn unknown_streams_and_other_methods_reveal_nothing(pool: PgPool) {
     for id in [app.attribution_id.to_string(), "nonsense".to_owned()] {
         for method in ["GET", "HEAD", "OPTIONS", "PUT", "DELETE", "PATCH"] {
             let url = app.url(&format!("/webhooks/custom/{id}/purchase"));
-            let response = app.http.request(method.parse().unwrap(), url).send().await.unwrap();
-            assert_eq!((response.status().as_u16(), response.headers()["allow"].to_str().unwrap()), (405, "POST"), "{method}");
+            let response = app
+                .http
+                .request(method.parse().unwrap(), url)
+                .send()
+                .await
+                .unwrap();
+            assert_eq!(
+                (
+                    response.status().as_u16(),
+                    response.headers()["allow"].to_str().unwrap()
+                ),
+                (405, "POST"),
+                "{method}"
+            );
         }
     }
-    sqlx::query("update streams set webhooks_enabled = false").execute(&app.pool).await.unwrap();
+    sqlx::query("update streams set webhooks_enabled = false")
+        .execute(&app.pool)
+        .await
+        .unwrap();
     tokio::time::sleep(std::time::Duration::from_millis(300)).await;
-    assert_eq!(app.send("purchase", &purchase("1")).await.code(), "webhooks_disabled");
+    assert_eq!(
+        app.send("purchase", &purchase("1")).await.code(),
+        "webhooks_disabled"
+    );
     assert_eq!(app.count("activity").await, 0);
 }
 
 #[sqlx::test]
 async fn failed_attempts_are_limited_by_address(pool: PgPool) {
-    let app = TestApp::start_with(pool, |config| config.auth.failures_per_minute = 5.try_into().unwrap()).await;
+    let app = TestApp::start_with(pool, |config| {
+        config.auth.failures_per_minute = 5.try_into().unwrap()
+    })
+    .await;
     assert_eq!(app.send("lead", &purchase("1")).await.status, 200);
     let attempt = async || {
         let token = trustdata::keys::Token::generate();
@@ -108,7 +151,10 @@ async fn a_flood_of_refusals_is_counted_in_one_row(pool: PgPool) {
         Answer::of(app.http.post(app.webhook("lead")).body("{}")).await;
     }
     for _ in 0..200 {
-        let counted: i64 = sqlx::query_scalar("select coalesce(sum(requests), 0) from activity").fetch_one(&app.pool).await.unwrap();
+        let counted: i64 = sqlx::query_scalar("select coalesce(sum(requests), 0) from activity")
+            .fetch_one(&app.pool)
+            .await
+            .unwrap();
         if counted == 30 {
             break;
         }
@@ -116,14 +162,20 @@ async fn a_flood_of_refusals_is_counted_in_one_row(pool: PgPool) {
     }
     let rows = app.activity(4).await;
     let counting: Vec<_> = rows.iter().filter(|row| row["code"] == "flood").collect();
-    assert_eq!((counting.len(), &counting[0]["requests"]), (1, &serde_json::json!(27)));
+    assert_eq!(
+        (counting.len(), &counting[0]["requests"]),
+        (1, &serde_json::json!(27))
+    );
 }
 
 #[sqlx::test]
 async fn request_ids_are_kept_when_sane(pool: PgPool) {
     let app = TestApp::start(pool).await;
     let sane = Answer::of(app.post("lead").header("x-request-id", "abc-1.2_3:4").body("{}")).await;
-    assert_eq!((sane.header("x-request-id"), &sane.body["request_id"]), ("abc-1.2_3:4", &serde_json::json!("abc-1.2_3:4")));
+    assert_eq!(
+        (sane.header("x-request-id"), &sane.body["request_id"]),
+        ("abc-1.2_3:4", &serde_json::json!("abc-1.2_3:4"))
+    );
     let long = "x".repeat(129);
     for mad in ["a b", long.as_str(), "<script>"] {
         let answer = Answer::of(app.post("lead").header("x-request-id", mad).body("{}")).await;

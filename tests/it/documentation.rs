@@ -8,7 +8,12 @@ use crate::support::TestApp;
 #[sqlx::test]
 async fn minimal_purchase(pool: PgPool) {
     let app = TestApp::start(pool).await;
-    app.session("v1", 3.0, "utm_source=google&utm_medium=cpc&utm_campaign=spring_sale&gclid=abc").await;
+    app.session(
+        "v1",
+        3.0,
+        "utm_source=google&utm_medium=cpc&utm_campaign=spring_sale&gclid=abc",
+    )
+    .await;
     let body = json!({ "conversion_id": "ORD-12345", "value": 99.00, "currency": "USD", "visitor_id": "v1" });
     let answer = app.send("purchase", &body).await;
     assert_eq!(answer.status, 200, "{answer:?}");
@@ -66,11 +71,27 @@ async fn complete_purchase_is_kept_exact_and_sealed(pool: PgPool) {
 async fn lead_refund_signup_and_unknown_fields(pool: PgPool) {
     let app = TestApp::start(pool).await;
     let table = [
-        ("lead", json!({ "conversion_id": "L-1", "lead_type": "demo_request", "visitor_id": "v" }), "unknown_visitor"),
-        ("refund", json!({ "conversion_id": "refund_77", "value": 10, "currency": "USD" }), "no_visitor_id"),
+        (
+            "lead",
+            json!({ "conversion_id": "L-1", "lead_type": "demo_request", "visitor_id": "v" }),
+            "unknown_visitor",
+        ),
+        (
+            "refund",
+            json!({ "conversion_id": "refund_77", "value": 10, "currency": "USD" }),
+            "no_visitor_id",
+        ),
         ("signup", json!({ "conversion_id": "U-1" }), "no_visitor_id"),
-        ("subscription", json!({ "conversion_id": "S-1", "plan": { "name": "pro" }, "tags": [1, null] }), "no_visitor_id"),
-        ("custom", json!({ "conversion_id": "C-1", "event_name": "quiz_done" }), "no_visitor_id"),
+        (
+            "subscription",
+            json!({ "conversion_id": "S-1", "plan": { "name": "pro" }, "tags": [1, null] }),
+            "no_visitor_id",
+        ),
+        (
+            "custom",
+            json!({ "conversion_id": "C-1", "event_name": "quiz_done" }),
+            "no_visitor_id",
+        ),
     ];
     for (topic, body, reason) in &table {
         let answer = app.send(topic, body).await;
@@ -80,14 +101,19 @@ async fn lead_refund_signup_and_unknown_fields(pool: PgPool) {
     }
     assert_eq!(app.count("conversions").await, 5);
     let rows = app.activity(5).await;
-    assert!(rows.iter().all(|row| row["status"] == "success" && row["key_name"] == "production"));
+    assert!(
+        rows.iter()
+            .all(|row| row["status"] == "success" && row["key_name"] == "production")
+    );
 }
 
 #[sqlx::test]
 async fn outside_the_lookback_says_what_is_nearest(pool: PgPool) {
     let app = TestApp::start(pool).await;
     app.session("v1", 45.0, "utm_source=google").await;
-    let answer = app.send("lead", &json!({ "conversion_id": "1", "visitor_id": "v1" })).await;
+    let answer = app
+        .send("lead", &json!({ "conversion_id": "1", "visitor_id": "v1" }))
+        .await;
     let attribution = &answer.body["attribution"];
     assert_eq!(attribution["reason"], "outside_lookback");
     assert_eq!(attribution["nearest_session_days"], 45);
@@ -95,5 +121,8 @@ async fn outside_the_lookback_says_what_is_nearest(pool: PgPool) {
     // A session after the event is not "unknown visitor" either.
     app.session("v2", 1.0, "utm_source=google").await;
     let body = json!({ "conversion_id": "2", "visitor_id": "v2", "event_time": "2026-10-30T10:00:00Z" });
-    assert_eq!(app.send("lead", &body).await.body["attribution"]["reason"], "outside_lookback");
+    assert_eq!(
+        app.send("lead", &body).await.body["attribution"]["reason"],
+        "outside_lookback"
+    );
 }

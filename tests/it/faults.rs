@@ -64,8 +64,15 @@ impl Wire {
 async fn a_database_that_is_cut_off_is_found_again(pool: PgPool) {
     let app = TestApp::start(pool.clone()).await;
     let mut config = config_for(&pool.connect_options());
-    let mut url: url::Url = secrecy::ExposeSecret::expose_secret(&config.database.url).parse().unwrap();
-    let wire = Wire::to(format!("{}:{}", url.host_str().unwrap(), url.port().unwrap_or(5432))).await;
+    let mut url: url::Url = secrecy::ExposeSecret::expose_secret(&config.database.url)
+        .parse()
+        .unwrap();
+    let wire = Wire::to(format!(
+        "{}:{}",
+        url.host_str().unwrap(),
+        url.port().unwrap_or(5432)
+    ))
+    .await;
     url.set_host(Some("127.0.0.1")).unwrap();
     url.set_port(Some(wire.address.port())).unwrap();
     config.database.url = url.to_string().into();
@@ -73,10 +80,22 @@ async fn a_database_that_is_cut_off_is_found_again(pool: PgPool) {
     let address = listen(&behind).await;
     let webhook = format!("http://{address}/webhooks/custom/{}/purchase", app.attribution_id);
     let send = async |id: &str| {
-        let request = app.http.post(&webhook).bearer_auth(&app.token).header("content-type", "application/json");
+        let request = app
+            .http
+            .post(&webhook)
+            .bearer_auth(&app.token)
+            .header("content-type", "application/json");
         Answer::of(request.body(purchase(id).to_string())).await
     };
-    let ready = async || app.http.get(format!("http://{address}/readyz")).send().await.unwrap().status().as_u16();
+    let ready = async || {
+        app.http
+            .get(format!("http://{address}/readyz"))
+            .send()
+            .await
+            .unwrap()
+            .status()
+            .as_u16()
+    };
     assert_eq!(send("before").await.status, 200);
     assert_eq!(ready().await, 200);
 
@@ -84,8 +103,19 @@ async fn a_database_that_is_cut_off_is_found_again(pool: PgPool) {
     for i in 0..5 {
         let started = Instant::now();
         let answer = send(&format!("during-{i}")).await;
-        assert_eq!((answer.status.as_u16(), answer.code(), answer.header("retry-after")), (503, "unavailable", "1"));
-        assert!(started.elapsed() < Duration::from_secs(2), "503 took {:?}", started.elapsed());
+        assert_eq!(
+            (
+                answer.status.as_u16(),
+                answer.code(),
+                answer.header("retry-after")
+            ),
+            (503, "unavailable", "1")
+        );
+        assert!(
+            started.elapsed() < Duration::from_secs(2),
+            "503 took {:?}",
+            started.elapsed()
+        );
     }
     assert_eq!(ready().await, 503);
 
@@ -101,7 +131,10 @@ async fn a_database_that_is_cut_off_is_found_again(pool: PgPool) {
     assert_eq!(answer.status, 200);
     assert_eq!(ready().await, 200);
     let stored: Vec<String> =
-        sqlx::query_scalar("select conversion_id from conversions order by received_at, event_id").fetch_all(&pool).await.unwrap();
+        sqlx::query_scalar("select conversion_id from conversions order by received_at, event_id")
+            .fetch_all(&pool)
+            .await
+            .unwrap();
     assert_eq!(stored, ["before", "after"]);
 }
 
@@ -122,7 +155,10 @@ fn spawn(database: &str, port: u16, internal: u16) -> Process {
             .arg("serve")
             .env("TRUSTDATA__DATABASE__URL", database)
             .env("TRUSTDATA__SERVER__LISTEN", format!("127.0.0.1:{port}"))
-            .env("TRUSTDATA__SERVER__INTERNAL_LISTEN", format!("127.0.0.1:{internal}"))
+            .env(
+                "TRUSTDATA__SERVER__INTERNAL_LISTEN",
+                format!("127.0.0.1:{internal}"),
+            )
             .stdout(Stdio::null())
             .stderr(Stdio::inherit())
             .spawn()
@@ -131,26 +167,44 @@ fn spawn(database: &str, port: u16, internal: u16) -> Process {
 }
 
 async fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port()
+    TcpListener::bind("127.0.0.1:0")
+        .await
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port()
 }
 
 #[sqlx::test]
 async fn ten_kills_under_load_lose_nothing_that_was_acknowledged(pool: PgPool) {
     let app = TestApp::start(pool.clone()).await;
-    let database = secrecy::ExposeSecret::expose_secret(&config_for(&pool.connect_options()).database.url).to_owned();
+    let database =
+        secrecy::ExposeSecret::expose_secret(&config_for(&pool.connect_options()).database.url).to_owned();
     let (port, internal) = (free_port().await, free_port().await);
-    let webhook = format!("http://127.0.0.1:{port}/webhooks/custom/{}/purchase", app.attribution_id);
+    let webhook = format!(
+        "http://127.0.0.1:{port}/webhooks/custom/{}/purchase",
+        app.attribution_id
+    );
     let over = CancellationToken::new();
     let senders: Vec<_> = (0..16)
         .map(|sender| {
-            let (http, webhook, token, over) = (app.http.clone(), webhook.clone(), app.token.clone(), over.clone());
+            let (http, webhook, token, over) =
+                (app.http.clone(), webhook.clone(), app.token.clone(), over.clone());
             tokio::spawn(async move {
                 let (mut acknowledged, mut n) = (Vec::new(), 0);
                 while !over.is_cancelled() {
                     let id = format!("{sender}-{n}");
                     n += 1;
-                    let request = http.post(&webhook).bearer_auth(&token).header("content-type", "application/json");
-                    match request.body(purchase(&id).to_string()).timeout(Duration::from_secs(5)).send().await {
+                    let request = http
+                        .post(&webhook)
+                        .bearer_auth(&token)
+                        .header("content-type", "application/json");
+                    match request
+                        .body(purchase(&id).to_string())
+                        .timeout(Duration::from_secs(5))
+                        .send()
+                        .await
+                    {
                         Ok(answer) if answer.status() == 200 => acknowledged.push(id),
                         _ => tokio::time::sleep(Duration::from_millis(10)).await,
                     }
@@ -162,7 +216,11 @@ async fn ten_kills_under_load_lose_nothing_that_was_acknowledged(pool: PgPool) {
     for _ in 0..10 {
         let process = spawn(&database, port, internal);
         for _ in 0..500 {
-            let live = app.http.get(format!("http://127.0.0.1:{port}/readyz")).send().await;
+            let live = app
+                .http
+                .get(format!("http://127.0.0.1:{port}/readyz"))
+                .send()
+                .await;
             if live.is_ok_and(|live| live.status() == 200) {
                 break;
             }
@@ -176,26 +234,51 @@ async fn ten_kills_under_load_lose_nothing_that_was_acknowledged(pool: PgPool) {
     for sender in senders {
         acknowledged.extend(sender.await.unwrap());
     }
-    let stored: Vec<String> = sqlx::query_scalar("select conversion_id from conversions").fetch_all(&pool).await.unwrap();
+    let stored: Vec<String> = sqlx::query_scalar("select conversion_id from conversions")
+        .fetch_all(&pool)
+        .await
+        .unwrap();
     let stored_once: std::collections::HashSet<&String> = stored.iter().collect();
     assert_eq!(stored_once.len(), stored.len(), "stored twice");
-    assert!(acknowledged.len() > 100, "the load reached the service: {}", acknowledged.len());
-    let lost: Vec<&String> = acknowledged.iter().filter(|id| !stored_once.contains(id)).collect();
-    assert!(lost.is_empty(), "acknowledged {}, lost {lost:?}", acknowledged.len());
+    assert!(
+        acknowledged.len() > 100,
+        "the load reached the service: {}",
+        acknowledged.len()
+    );
+    let lost: Vec<&String> = acknowledged
+        .iter()
+        .filter(|id| !stored_once.contains(id))
+        .collect();
+    assert!(
+        lost.is_empty(),
+        "acknowledged {}, lost {lost:?}",
+        acknowledged.len()
+    );
     // Each has the audit row that was committed with it.
-    let audited: i64 = sqlx::query_scalar("select count(distinct conversion_id) from activity where not duplicate").fetch_one(&pool).await.unwrap();
+    let audited: i64 =
+        sqlx::query_scalar("select count(distinct conversion_id) from activity where not duplicate")
+            .fetch_one(&pool)
+            .await
+            .unwrap();
     assert_eq!(usize::try_from(audited).unwrap(), stored.len());
 }
 
 #[sqlx::test]
 async fn sigterm_ends_cleanly(pool: PgPool) {
     let app = TestApp::start(pool.clone()).await;
-    let database = secrecy::ExposeSecret::expose_secret(&config_for(&pool.connect_options()).database.url).to_owned();
+    let database =
+        secrecy::ExposeSecret::expose_secret(&config_for(&pool.connect_options()).database.url).to_owned();
     let mut child = tokio::process::Command::new(env!("CARGO_BIN_EXE_trustdata"))
         .arg("serve")
         .env("TRUSTDATA__DATABASE__URL", database)
-        .env("TRUSTDATA__SERVER__LISTEN", format!("127.0.0.1:{}", free_port().await))
-        .env("TRUSTDATA__SERVER__INTERNAL_LISTEN", format!("127.0.0.1:{}", free_port().await))
+        .env(
+            "TRUSTDATA__SERVER__LISTEN",
+            format!("127.0.0.1:{}", free_port().await),
+        )
+        .env(
+            "TRUSTDATA__SERVER__INTERNAL_LISTEN",
+            format!("127.0.0.1:{}", free_port().await),
+        )
         .stdout(Stdio::piped())
         .kill_on_drop(true)
         .spawn()
@@ -207,8 +290,17 @@ async fn sigterm_ends_cleanly(pool: PgPool) {
         }
     }
     let pid = child.id().unwrap().to_string();
-    assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
-    let ended = tokio::time::timeout(Duration::from_secs(20), child.wait()).await.unwrap().unwrap();
+    assert!(
+        Command::new("kill")
+            .args(["-TERM", &pid])
+            .status()
+            .unwrap()
+            .success()
+    );
+    let ended = tokio::time::timeout(Duration::from_secs(20), child.wait())
+        .await
+        .unwrap()
+        .unwrap();
     assert_eq!(ended.code(), Some(0));
     drop(app);
 }

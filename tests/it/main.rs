@@ -1,5 +1,9 @@
 //! The whole service over a real Postgres: a fresh database per test, the real router on a real socket.
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test that cannot go on fails"
+)]
 
 mod arrays;
 mod authentication;

@@ -20,7 +20,11 @@ const RANKS: [(&str, u8); 13] = [
 ];
 
 fn rank(module: &str) -> u8 {
-    RANKS.iter().find(|(name, _)| *name == module).unwrap_or_else(|| panic!("{module} has no rank")).1
+    RANKS
+        .iter()
+        .find(|(name, _)| *name == module)
+        .map(|(_, rank)| *rank)
+        .expect("every module has a rank")
 }
 
 fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
@@ -43,13 +47,24 @@ fn imports_go_down() {
     let mut seen = 0;
     for file in files {
         let inside = file.strip_prefix(&root).unwrap();
-        let module = inside.components().next().unwrap().as_os_str().to_str().unwrap().trim_end_matches(".rs").to_owned();
+        let module = inside
+            .components()
+            .next()
+            .unwrap()
+            .as_os_str()
+            .to_str()
+            .unwrap()
+            .trim_end_matches(".rs")
+            .to_owned();
         if module == "main" || module == "lib" {
             continue;
         }
         let text = std::fs::read_to_string(&file).unwrap();
         for imported in text.split("crate::").skip(1) {
-            let imported: String = imported.chars().take_while(|c| c.is_ascii_lowercase() || *c == '_').collect();
+            let imported: String = imported
+                .chars()
+                .take_while(|c| c.is_ascii_lowercase() || *c == '_')
+                .collect();
             if imported.is_empty() {
                 continue;
             }

@@ -17,7 +17,9 @@ use uuid::Uuid;
 
 /// When tests happen.
 pub fn now() -> DateTime<Utc> {
-    DateTime::parse_from_rfc3339("2026-11-01T10:00:00Z").unwrap().to_utc()
+    DateTime::parse_from_rfc3339("2026-11-01T10:00:00Z")
+        .unwrap()
+        .to_utc()
 }
 
 /// A running service with one stream and one key.
@@ -46,8 +48,16 @@ impl Answer {
         let response = request.send().await.unwrap();
         let (status, headers) = (response.status(), response.headers().clone());
         let text = response.text().await.unwrap();
-        let body = if text.is_empty() { Value::Null } else { serde_json::from_str(&text).unwrap() };
-        Self { status, headers, body }
+        let body = if text.is_empty() {
+            Value::Null
+        } else {
+            serde_json::from_str(&text).unwrap()
+        };
+        Self {
+            status,
+            headers,
+            body,
+        }
     }
 
     pub fn code(&self) -> &str {
@@ -61,14 +71,19 @@ impl Answer {
     /// `field code` of each fault.
     pub fn faults(&self) -> Vec<String> {
         let faults = self.body["errors"].as_array().cloned().unwrap_or_default();
-        faults.iter().map(|f| format!("{} {}", f["field"].as_str().unwrap(), f["code"].as_str().unwrap())).collect()
+        faults
+            .iter()
+            .map(|f| format!("{} {}", f["field"].as_str().unwrap(), f["code"].as_str().unwrap()))
+            .collect()
     }
 }
 
 /// The configuration of a service on the test's database.
 pub fn config_for(options: &PgConnectOptions) -> Config {
     let mut config = config::load(None).unwrap();
-    let mut url: url::Url = secrecy::ExposeSecret::expose_secret(&config.database.url).parse().unwrap();
+    let mut url: url::Url = secrecy::ExposeSecret::expose_secret(&config.database.url)
+        .parse()
+        .unwrap();
     url.set_path(options.get_database().unwrap());
     config.database.url = url.to_string().into();
     config.database.max_connections = 4;
@@ -80,7 +95,10 @@ pub fn config_for(options: &PgConnectOptions) -> Config {
 pub async fn listen(app: &App) -> SocketAddr {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let routes = app.public.clone().into_make_service_with_connect_info::<SocketAddr>();
+    let routes = app
+        .public
+        .clone()
+        .into_make_service_with_connect_info::<SocketAddr>();
     tokio::spawn(async move { axum::serve(listener, routes).await.unwrap() });
     address
 }
@@ -98,8 +116,14 @@ impl TestApp {
         let app = App::start(&config, clock.clone()).await.unwrap();
         let address = listen(&app).await;
         let mut conn = pool.acquire().await.unwrap();
-        let property = streams::Property { property_id: clock.new_id(), name: "Shop".to_owned(), created_at: now() };
-        streams::store::insert_property(&mut conn, &property).await.unwrap();
+        let property = streams::Property {
+            property_id: clock.new_id(),
+            name: "Shop".to_owned(),
+            created_at: now(),
+        };
+        streams::store::insert_property(&mut conn, &property)
+            .await
+            .unwrap();
         let stream = new_stream(&clock, property.property_id);
         streams::store::insert_stream(&mut conn, &stream).await.unwrap();
         let (key_id, token) = new_key(&pool, &clock, stream.property_id, stream.attribution_id, |_| {}).await;
@@ -126,7 +150,10 @@ impl TestApp {
 
     /// An authenticated request that a test may still change.
     pub fn post(&self, topic: &str) -> reqwest::RequestBuilder {
-        self.http.post(self.webhook(topic)).bearer_auth(&self.token).header("content-type", "application/json")
+        self.http
+            .post(self.webhook(topic))
+            .bearer_auth(&self.token)
+            .header("content-type", "application/json")
     }
 
     pub async fn send(&self, topic: &str, body: &Value) -> Answer {
@@ -149,12 +176,17 @@ impl TestApp {
         let secrets = config::load(None).unwrap().secrets;
         let sealer = trustdata::platform::secrets::Sealer::new(&secrets, Some([0; 32])).unwrap();
         let mut conn = self.pool.acquire().await.unwrap();
-        trustdata::sessions::store::insert(&mut conn, &[(self.property_id, session)], &sealer).await.unwrap();
+        trustdata::sessions::store::insert(&mut conn, &[(self.property_id, session)], &sealer)
+            .await
+            .unwrap();
         id
     }
 
     pub async fn count(&self, table: &str) -> i64 {
-        sqlx::query_scalar(sqlx::AssertSqlSafe(format!("select count(*) from {table}"))).fetch_one(&self.pool).await.unwrap()
+        sqlx::query_scalar(sqlx::AssertSqlSafe(format!("select count(*) from {table}")))
+            .fetch_one(&self.pool)
+            .await
+            .unwrap()
     }
 
     /// Audit rows, once there are as many as expected: those of refused requests come a moment after the answer.
@@ -209,7 +241,9 @@ pub async fn new_key(
     };
     change(&mut key);
     let hash = SlowHash::new(1).hash(token.expose().to_owned()).await.unwrap();
-    keys::store::insert(&mut pool.acquire().await.unwrap(), &key, &hash).await.unwrap();
+    keys::store::insert(&mut pool.acquire().await.unwrap(), &key, &hash)
+        .await
+        .unwrap();
     (key.key_id, token.expose().to_owned())
 }
 
@@ -217,4 +251,3 @@ pub async fn new_key(
 pub fn purchase(id: &str) -> Value {
     json!({ "conversion_id": id, "value": 99.0, "currency": "USD" })
 }
-

@@ -12,28 +12,43 @@ use crate::support::{Answer, TestApp, config_for, listen, now, purchase};
 #[sqlx::test]
 async fn a_change_on_one_holds_on_the_other(pool: PgPool) {
     let one = TestApp::start(pool.clone()).await;
-    let other = App::start(&config_for(&pool.connect_options()), Clock::fixed(now())).await.unwrap();
+    let other = App::start(&config_for(&pool.connect_options()), Clock::fixed(now()))
+        .await
+        .unwrap();
     let address = listen(&other).await;
     let url = format!("http://{address}/webhooks/custom/{}/purchase", one.attribution_id);
     let send = async || {
-        let request = one.http.post(&url).bearer_auth(&one.token).header("content-type", "application/json");
+        let request = one
+            .http
+            .post(&url)
+            .bearer_auth(&one.token)
+            .header("content-type", "application/json");
         Answer::of(request.body(purchase("1").to_string())).await
     };
     assert_eq!(send().await.header("ratelimit-policy"), "\"key\";q=1000000;w=60");
     let mut conn = pool.acquire().await.unwrap();
 
-    keys::store::set_rate_limit(&mut conn, one.key_id, 2).await.unwrap();
+    keys::store::set_rate_limit(&mut conn, one.key_id, 2)
+        .await
+        .unwrap();
     tokio::time::sleep(Duration::from_millis(300)).await;
     assert_eq!(send().await.header("ratelimit-policy"), "\"key\";q=2;w=60");
     assert_eq!(send().await.status, 200);
     let limited = send().await;
     assert_eq!((limited.status.as_u16(), limited.code()), (429, "rate_limited"));
-    assert_eq!((limited.header("retry-after"), limited.header("ratelimit")), ("30", "\"key\";r=0;t=60"));
+    assert_eq!(
+        (limited.header("retry-after"), limited.header("ratelimit")),
+        ("30", "\"key\";r=0;t=60")
+    );
 
-    streams::store::set_webhooks_enabled(&mut conn, one.attribution_id, false).await.unwrap();
+    streams::store::set_webhooks_enabled(&mut conn, one.attribution_id, false)
+        .await
+        .unwrap();
     tokio::time::sleep(Duration::from_millis(300)).await;
     assert_eq!(send().await.code(), "webhooks_disabled");
-    streams::store::set_webhooks_enabled(&mut conn, one.attribution_id, true).await.unwrap();
+    streams::store::set_webhooks_enabled(&mut conn, one.attribution_id, true)
+        .await
+        .unwrap();
 
     keys::store::revoke(&mut conn, one.key_id, now()).await.unwrap();
     tokio::time::sleep(Duration::from_millis(300)).await;

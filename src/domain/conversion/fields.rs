@@ -8,15 +8,27 @@ use crate::domain::json::{self, Kind, Object};
 use crate::domain::personal::is_sealed;
 
 /// Older names that are still understood.
-const ALIASES: [(&str, &str); 3] =
-    [("transaction_id", "conversion_id"), ("product_id", "id"), ("product_name", "name")];
+const ALIASES: [(&str, &str); 3] = [
+    ("transaction_id", "conversion_id"),
+    ("product_id", "id"),
+    ("product_name", "name"),
+];
 
 /// The value of the field `name`, or of its older name; null, like absence, is nothing.
 pub fn get<'a>(object: &Object<'a>, name: &str) -> Option<&'a RawValue> {
     let find = |wanted: &str| {
-        object.fields.iter().find(|(field, raw)| field == wanted && Kind::of(raw) != Kind::Null).map(|(_, raw)| *raw)
+        object
+            .fields
+            .iter()
+            .find(|(field, raw)| field == wanted && Kind::of(raw) != Kind::Null)
+            .map(|(_, raw)| *raw)
     };
-    find(name).or_else(|| ALIASES.iter().find(|(_, today)| *today == name).and_then(|(older, _)| find(older)))
+    find(name).or_else(|| {
+        ALIASES
+            .iter()
+            .find(|(_, today)| *today == name)
+            .and_then(|(older, _)| find(older))
+    })
 }
 
 /// Splits an event into the JSON text that is kept in clear and the one that is sealed, each field as it was sent.
@@ -37,7 +49,9 @@ pub fn split(object: &Object<'_>) -> (String, Option<String>) {
 }
 
 fn push_name(text: &mut String, name: &str) {
-    let plain = name.bytes().all(|byte| byte >= 0x20 && byte != b'"' && byte != b'\\');
+    let plain = name
+        .bytes()
+        .all(|byte| byte >= 0x20 && byte != b'"' && byte != b'\\');
     if plain {
         text.push('"');
         text.push_str(name);
@@ -54,7 +68,12 @@ pub fn content_differs(first: &str, repeat: &str) -> Vec<String> {
         return Vec::new();
     };
     let (first, repeat): (Object<'_>, Object<'_>) = (first, repeat);
-    let mut names: Vec<&Cow<'_, str>> = first.fields.iter().chain(&repeat.fields).map(|(name, _)| name).collect();
+    let mut names: Vec<&Cow<'_, str>> = first
+        .fields
+        .iter()
+        .chain(&repeat.fields)
+        .map(|(name, _)| name)
+        .collect();
     names.sort_unstable();
     names.dedup();
     names
@@ -63,7 +82,9 @@ pub fn content_differs(first: &str, repeat: &str) -> Vec<String> {
         .filter(|name| {
             let (first, repeat) = (told(&first, name), told(&repeat, name));
             match (first, repeat) {
-                (Some(first), Some(repeat)) => !json::same(first, repeat) && !same_currency(name, first, repeat),
+                (Some(first), Some(repeat)) => {
+                    !json::same(first, repeat) && !same_currency(name, first, repeat)
+                }
                 (None, None) => false,
                 _ => true,
             }
@@ -73,7 +94,11 @@ pub fn content_differs(first: &str, repeat: &str) -> Vec<String> {
 }
 
 fn told<'a>(object: &Object<'a>, name: &str) -> Option<&'a RawValue> {
-    let raw = object.fields.iter().find(|(field, _)| field == name).map(|(_, raw)| *raw)?;
+    let raw = object
+        .fields
+        .iter()
+        .find(|(field, _)| field == name)
+        .map(|(_, raw)| *raw)?;
     (Kind::of(raw) != Kind::Null && raw.get() != "\"\"").then_some(raw)
 }
 
@@ -87,22 +112,37 @@ mod tests {
 
     #[test]
     fn personal_fields_are_split_off() {
-        let event = r#"{"conversion_id":"1","user_data":{"email":"a@b.c"},"x":[1, 2],"Email":"d@e.f","q\"":1}"#;
+        let event =
+            r#"{"conversion_id":"1","user_data":{"email":"a@b.c"},"x":[1, 2],"Email":"d@e.f","q\"":1}"#;
         let (clear, sealed) = split(&serde_json::from_str(event).unwrap());
         assert_eq!(clear, r#"{"conversion_id":"1","x":[1, 2],"q\"":1}"#);
-        assert_eq!(sealed.unwrap(), r#"{"user_data":{"email":"a@b.c"},"Email":"d@e.f"}"#);
-        assert_eq!(split(&serde_json::from_str("{}").unwrap()), ("{}".to_owned(), None));
+        assert_eq!(
+            sealed.unwrap(),
+            r#"{"user_data":{"email":"a@b.c"},"Email":"d@e.f"}"#
+        );
+        assert_eq!(
+            split(&serde_json::from_str("{}").unwrap()),
+            ("{}".to_owned(), None)
+        );
     }
 
     #[test]
     fn differences_are_named_once_each() {
         let table: &[(&str, &str, &[&str])] = &[
             (r#"{"value":99}"#, r#"{"value":"99.00"}"#, &[]),
-            (r#"{"value":99,"currency":"EUR"}"#, r#"{"currency":"eur","value":98}"#, &["value"]),
+            (
+                r#"{"value":99,"currency":"EUR"}"#,
+                r#"{"currency":"eur","value":98}"#,
+                &["value"],
+            ),
             (r#"{"conversion_id":"7"}"#, r#"{"transaction_id":7}"#, &[]),
             (r#"{"a":null,"b":""}"#, r#"{}"#, &[]),
             (r#"{"a":1}"#, r#"{"b":1}"#, &["a", "b"]),
-            (r#"{"products":[{"id":"1"}]}"#, r#"{"products":[{"id":"2"}]}"#, &["products"]),
+            (
+                r#"{"products":[{"id":"1"}]}"#,
+                r#"{"products":[{"id":"2"}]}"#,
+                &["products"],
+            ),
         ];
         for (first, repeat, expected) in table {
             assert_eq!(content_differs(first, repeat), *expected, "{first} {repeat}");

@@ -11,10 +11,10 @@ use crate::domain::consent::{Consent, FLAGS};
 use crate::domain::currency::Currency;
 use crate::domain::faults::{Fault, Faults, Warning};
 use crate::domain::json::{self, Kind, Object};
+use crate::domain::money;
 use crate::domain::text;
 use crate::domain::time::parse_event_time;
 use crate::domain::topic::{Topic, UnknownTopic};
-use crate::domain::money;
 
 /// Characters of a `conversion_id`.
 pub const MAX_CONVERSION_ID: usize = 128;
@@ -23,9 +23,26 @@ const MAX_EVENT_NAME: usize = 64;
 
 /// Fields that mean something: sent twice, nobody knows which one is meant.
 const KNOWN: [&str; 20] = [
-    "conversion_id", "transaction_id", "value", "currency", "tax", "shipping", "discount", "discount_code",
-    "lead_type", "visitor_id", "user_id", "event_time", "event_name", "purchase_id", "user_data", "products",
-    "consent", "attribution_id", "lib", "lib_version",
+    "conversion_id",
+    "transaction_id",
+    "value",
+    "currency",
+    "tax",
+    "shipping",
+    "discount",
+    "discount_code",
+    "lead_type",
+    "visitor_id",
+    "user_id",
+    "event_time",
+    "event_name",
+    "purchase_id",
+    "user_data",
+    "products",
+    "consent",
+    "attribution_id",
+    "lib",
+    "lib_version",
 ];
 
 /// Names in one object that are compared with each other: more than any object of ours has, few enough for a hostile one.
@@ -48,7 +65,9 @@ pub fn parse(
 ) -> Result<(Conversion, Vec<Warning>), Vec<Fault>> {
     let mut reader = Reader::default();
     if let Err(unknown) = topic {
-        reader.faults.add("topic", "unknown_topic", format!("is unknown: {unknown}"));
+        reader
+            .faults
+            .add("topic", "unknown_topic", format!("is unknown: {unknown}"));
     }
     let event = reader.object("", event);
     let conversion = event.and_then(|event| reader.conversion(&event, topic.ok(), arrival));
@@ -66,7 +85,12 @@ pub(super) struct Reader {
 }
 
 impl Reader {
-    fn conversion(&mut self, event: &Object<'_>, topic: Option<Topic>, arrival: Arrival<'_>) -> Option<Conversion> {
+    fn conversion(
+        &mut self,
+        event: &Object<'_>,
+        topic: Option<Topic>,
+        arrival: Arrival<'_>,
+    ) -> Option<Conversion> {
         let conversion_id = self.conversion_id(event, arrival.idempotency_key);
         let money = self.money(event, topic);
         for name in ["tax", "shipping", "discount"] {
@@ -85,9 +109,9 @@ impl Reader {
             _ => None,
         };
         let purchase_id = match topic {
-            Some(Topic::Refund) => {
-                self.optional_id(event, "purchase_id", MAX_CONVERSION_ID).or_else(|| conversion_id.clone())
-            }
+            Some(Topic::Refund) => self
+                .optional_id(event, "purchase_id", MAX_CONVERSION_ID)
+                .or_else(|| conversion_id.clone()),
             _ => None,
         };
         let consent = self.consent(event);
@@ -118,7 +142,11 @@ impl Reader {
             return self.identifier("conversion_id", raw, MAX_CONVERSION_ID);
         }
         let Some(key) = idempotency_key else {
-            self.faults.add("conversion_id", "required", "is required, or the header Idempotency-Key in its place");
+            self.faults.add(
+                "conversion_id",
+                "required",
+                "is required, or the header Idempotency-Key in its place",
+            );
             return None;
         };
         match text::check(key, MAX_CONVERSION_ID) {
@@ -141,10 +169,17 @@ impl Reader {
             self.faults.add("value", "required", "is required for a purchase");
         }
         if code.is_none() && (purchase || value.is_some()) {
-            let why = if purchase { "is required for a purchase" } else { "is required where there is a value" };
+            let why = if purchase {
+                "is required for a purchase"
+            } else {
+                "is required where there is a value"
+            };
             self.faults.add("currency", "required", why);
         }
-        Some(Money { amount: amount?, currency: currency? })
+        Some(Money {
+            amount: amount?,
+            currency: currency?,
+        })
     }
 
     fn currency(&mut self, path: &str, raw: &RawValue) -> Option<Currency> {
@@ -155,14 +190,20 @@ impl Reader {
         match code.trim().parse() {
             Ok(currency) => Some(currency),
             Err(_unknown) => {
-                self.faults.add(path, "unknown_currency", "must be an ISO 4217 currency code such as USD");
+                self.faults.add(
+                    path,
+                    "unknown_currency",
+                    "must be an ISO 4217 currency code such as USD",
+                );
                 None
             }
         }
     }
 
     fn event_time(&mut self, event: &Object<'_>, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
-        let Some(raw) = self.present(event, "event_time") else { return Some(now) };
+        let Some(raw) = self.present(event, "event_time") else {
+            return Some(now);
+        };
         match parse_event_time(raw, now) {
             Ok(at) => Some(at),
             Err(bad) => {
@@ -174,11 +215,20 @@ impl Reader {
     }
 
     fn event_name(&mut self, event: &Object<'_>) -> Option<String> {
-        let name = self.optional_id(event, "event_name", MAX_EVENT_NAME).unwrap_or_else(|| "custom".to_owned());
-        if name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte)) {
+        let name = self
+            .optional_id(event, "event_name", MAX_EVENT_NAME)
+            .unwrap_or_else(|| "custom".to_owned());
+        if name
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte))
+        {
             return Some(name);
         }
-        self.faults.add("event_name", "bad_characters", "may have the characters A-Z a-z 0-9 _ . - only");
+        self.faults.add(
+            "event_name",
+            "bad_characters",
+            "may have the characters A-Z a-z 0-9 _ . - only",
+        );
         None
     }
 
@@ -188,7 +238,9 @@ impl Reader {
             return consent;
         };
         for name in FLAGS {
-            let Some(raw) = fields::get(&flags, name) else { continue };
+            let Some(raw) = fields::get(&flags, name) else {
+                continue;
+            };
             if Kind::of(raw) != Kind::Bool {
                 self.wrong_type(&format!("consent.{name}"), "a boolean", raw);
                 continue;
@@ -214,27 +266,38 @@ impl Reader {
         let Ok(mut object) = serde_json::from_str::<Object<'b>>(raw.get()) else {
             // The text is well-formed JSON: only a name that is no Unicode text is left to be wrong.
             let (code, message) = json::Flaw::LoneSurrogate.spec();
-            self.faults.add(path, code, format!("has a field name that {message}"));
+            self.faults
+                .add(path, code, format!("has a field name that {message}"));
             return None;
         };
         let place = |name: &str| {
             let name = text::shown(name, 64);
-            if path.is_empty() { name } else { format!("{path}.{name}") }
+            if path.is_empty() {
+                name
+            } else {
+                format!("{path}.{name}")
+            }
         };
         let mut seen: Vec<String> = Vec::with_capacity(16);
         object.fields.retain(|(name, raw)| {
             if name.contains('\0') {
                 let (code, message) = json::Flaw::Nul.spec();
-                self.faults.add(place(name), code, format!("has a name that {message}"));
+                self.faults
+                    .add(place(name), code, format!("has a name that {message}"));
             }
             let meaningful = !path.is_empty() || KNOWN.contains(&name.as_ref());
             if meaningful && seen.iter().any(|earlier| earlier == name) {
-                self.faults.add(place(name), "duplicate_key", "is there more than once");
+                self.faults
+                    .add(place(name), "duplicate_key", "is there more than once");
             } else if meaningful && seen.len() < MOST_COMPARED {
                 seen.push(name.to_string());
             }
             // The event's own fields are looked through to the bottom, so that nothing below needs to be.
-            let flaw = if path.is_empty() { json::inspect(raw).err() } else { None };
+            let flaw = if path.is_empty() {
+                json::inspect(raw).err()
+            } else {
+                None
+            };
             if let Some(flaw) = flaw {
                 let (code, message) = flaw.spec();
                 self.faults.add(place(name), code, message);
@@ -263,7 +326,12 @@ impl Reader {
     pub(super) fn identifier(&mut self, path: &str, raw: &RawValue, most: usize) -> Option<String> {
         let found = match Kind::of(raw) {
             Kind::String => json::string(raw)?,
-            Kind::Number if raw.get().bytes().all(|byte| byte.is_ascii_digit() || byte == b'-') => {
+            Kind::Number
+                if raw
+                    .get()
+                    .bytes()
+                    .all(|byte| byte.is_ascii_digit() || byte == b'-') =>
+            {
                 Cow::Borrowed(raw.get())
             }
             _ => {
@@ -303,7 +371,8 @@ impl Reader {
 
     pub(super) fn wrong_type(&mut self, path: &str, expected: &str, raw: &RawValue) {
         let found = Kind::of(raw).describe();
-        self.faults.add(path, "wrong_type", format!("must be {expected}, not {found}"));
+        self.faults
+            .add(path, "wrong_type", format!("must be {expected}, not {found}"));
     }
 
     pub(super) fn warn(&mut self, field: String, code: &'static str, message: String) {
@@ -327,34 +396,73 @@ mod tests {
 
     fn parsed(topic: &str, json: &str) -> Result<(Conversion, Vec<Warning>), Vec<Fault>> {
         let event = RawValue::from_string(json.to_owned()).unwrap();
-        parse(&event, topic.parse(), Arrival { received_at: now(), idempotency_key: None })
+        parse(
+            &event,
+            topic.parse(),
+            Arrival {
+                received_at: now(),
+                idempotency_key: None,
+            },
+        )
     }
 
     /// `field code` of each fault.
     fn faults(topic: &str, json: &str) -> Vec<String> {
         let faults = parsed(topic, json).expect_err(json);
-        faults.into_iter().map(|fault| format!("{} {}", fault.field, fault.code)).collect()
+        faults
+            .into_iter()
+            .map(|fault| format!("{} {}", fault.field, fault.code))
+            .collect()
     }
 
     #[test]
     fn minimal_events() {
-        let (purchase, warnings) = parsed("purchase", r#"{"conversion_id":"O-1","value":99.00,"currency":"usd"}"#).unwrap();
+        let (purchase, warnings) = parsed(
+            "purchase",
+            r#"{"conversion_id":"O-1","value":99.00,"currency":"usd"}"#,
+        )
+        .unwrap();
         assert!(warnings.is_empty());
         let money = purchase.money.unwrap();
-        assert_eq!((money.amount.to_string().as_str(), money.currency.code()), ("99.00", "USD"));
+        assert_eq!(
+            (money.amount.to_string().as_str(), money.currency.code()),
+            ("99.00", "USD")
+        );
         assert_eq!(purchase.event_time, now());
         let (refund, _) = parsed("refund", r#"{"transaction_id":77}"#).unwrap();
-        assert_eq!((refund.conversion_id.as_str(), refund.purchase_id.as_deref()), ("77", Some("77")));
+        assert_eq!(
+            (refund.conversion_id.as_str(), refund.purchase_id.as_deref()),
+            ("77", Some("77"))
+        );
         let (custom, _) = parsed("custom", r#"{"conversion_id":"1","event_name":"quiz.done"}"#).unwrap();
         assert_eq!(custom.event_name.as_deref(), Some("quiz.done"));
-        assert_eq!(parsed("custom", r#"{"conversion_id":"1"}"#).unwrap().0.event_name.as_deref(), Some("custom"));
-        assert_eq!(parsed("signup", r#"{"conversion_id":"1"}"#).unwrap().0.money, None);
+        assert_eq!(
+            parsed("custom", r#"{"conversion_id":"1"}"#)
+                .unwrap()
+                .0
+                .event_name
+                .as_deref(),
+            Some("custom")
+        );
+        assert_eq!(
+            parsed("signup", r#"{"conversion_id":"1"}"#).unwrap().0.money,
+            None
+        );
     }
 
     #[test]
     fn the_header_stands_in_for_the_id() {
         let event = RawValue::from_string("{}".to_owned()).unwrap();
-        let with = |key| parse(&event, Ok(Topic::Lead), Arrival { received_at: now(), idempotency_key: Some(key) });
+        let with = |key| {
+            parse(
+                &event,
+                Ok(Topic::Lead),
+                Arrival {
+                    received_at: now(),
+                    idempotency_key: Some(key),
+                },
+            )
+        };
         assert_eq!(with("k-1").unwrap().0.conversion_id, "k-1");
         assert_eq!(with(&"k".repeat(129)).unwrap_err()[0].code, "too_long");
     }
@@ -362,28 +470,96 @@ mod tests {
     #[test]
     fn each_fault() {
         let table: &[(&str, &str, &[&str])] = &[
-            ("purchase", "{}", &["conversion_id required", "value required", "currency required"]),
+            (
+                "purchase",
+                "{}",
+                &["conversion_id required", "value required", "currency required"],
+            ),
             ("purchase", "[]", &["event wrong_type"]),
             ("lead", "7", &["event wrong_type"]),
-            ("nonsense", r#"{"conversion_id":"1","value":-1}"#, &["topic unknown_topic", "value negative", "currency required"]),
+            (
+                "nonsense",
+                r#"{"conversion_id":"1","value":-1}"#,
+                &["topic unknown_topic", "value negative", "currency required"],
+            ),
             ("lead", r#"{"conversion_id":""}"#, &["conversion_id empty"]),
             ("lead", r#"{"conversion_id":null}"#, &["conversion_id required"]),
             ("lead", r#"{"conversion_id":1.5}"#, &["conversion_id wrong_type"]),
-            ("lead", r#"{"conversion_id":"1","value":1e400,"currency":"XYZ"}"#, &["value too_large", "currency unknown_currency"]),
-            ("lead", r#"{"conversion_id":"1","value":"NaN","currency":"EUR"}"#, &["value not_a_number"]),
-            ("lead", r#"{"conversion_id":"1","value":{},"currency":7}"#, &["value wrong_type", "currency wrong_type"]),
-            ("lead", r#"{"conversion_id":"1","event_time":"soon"}"#, &["event_time not_a_time"]),
-            ("lead", r#"{"conversion_id":"1","visitor_id":[],"user_id":{}}"#, &["visitor_id wrong_type", "user_id wrong_type"]),
-            ("lead", r#"{"conversion_id":"1","consent":{"analytics":"yes","advertising":1}}"#, &["consent.analytics wrong_type", "consent.advertising wrong_type"]),
-            ("lead", r#"{"conversion_id":"1","user_data":[]}"#, &["user_data wrong_type"]),
-            ("lead", r#"{"conversion_id":"1","user_data":{"email":1,"address":"x"}}"#, &["user_data.email wrong_type", "user_data.address wrong_type"]),
-            ("lead", r#"{"conversion_id":"1","products":[{"quantity":0},{"id":"a","price":-1,"quantity":1.5}]}"#,
-                &["products[0].id required", "products[0].quantity not_positive", "products[1].quantity not_an_integer", "products[1].price negative"]),
-            ("lead", r#"{"conversion_id":"1","value":1,"value":2,"currency":"EUR"}"#, &["value duplicate_key"]),
-            ("lead", r#"{"conversion_id":"1","x":"\u0000"}"#, &["x nul_character"]),
-            ("lead", r#"{"conversion_id":"a\u0000"}"#, &["conversion_id nul_character", "conversion_id required"]),
-            ("lead", r#"{"conversion_id":"1","\ud800":1}"#, &[" lone_surrogate"]),
-            ("custom", r#"{"conversion_id":"1","event_name":"a b"}"#, &["event_name bad_characters"]),
+            (
+                "lead",
+                r#"{"conversion_id":"1","value":1e400,"currency":"XYZ"}"#,
+                &["value too_large", "currency unknown_currency"],
+            ),
+            (
+                "lead",
+                r#"{"conversion_id":"1","value":"NaN","currency":"EUR"}"#,
+                &["value not_a_number"],
+            ),
+            (
+                "lead",
+                r#"{"conversion_id":"1","value":{},"currency":7}"#,
+                &["value wrong_type", "currency wrong_type"],
+            ),
+            (
+                "lead",
+                r#"{"conversion_id":"1","event_time":"soon"}"#,
+                &["event_time not_a_time"],
+            ),
+            (
+                "lead",
+                r#"{"conversion_id":"1","visitor_id":[],"user_id":{}}"#,
+                &["visitor_id wrong_type", "user_id wrong_type"],
+            ),
+            (
+                "lead",
+                r#"{"conversion_id":"1","consent":{"analytics":"yes","advertising":1}}"#,
+                &["consent.analytics wrong_type", "consent.advertising wrong_type"],
+            ),
+            (
+                "lead",
+                r#"{"conversion_id":"1","user_data":[]}"#,
+                &["user_data wrong_type"],
+            ),
+            (
+                "lead",
+                r#"{"conversion_id":"1","user_data":{"email":1,"address":"x"}}"#,
+                &["user_data.email wrong_type", "user_data.address wrong_type"],
+            ),
+            (
+                "lead",
+                r#"{"conversion_id":"1","products":[{"quantity":0},{"id":"a","price":-1,"quantity":1.5}]}"#,
+                &[
+                    "products[0].id required",
+                    "products[0].quantity not_positive",
+                    "products[1].quantity not_an_integer",
+                    "products[1].price negative",
+                ],
+            ),
+            (
+                "lead",
+                r#"{"conversion_id":"1","value":1,"value":2,"currency":"EUR"}"#,
+                &["value duplicate_key"],
+            ),
+            (
+                "lead",
+                r#"{"conversion_id":"1","x":"\u0000"}"#,
+                &["x nul_character"],
+            ),
+            (
+                "lead",
+                r#"{"conversion_id":"a\u0000"}"#,
+                &["conversion_id nul_character", "conversion_id required"],
+            ),
+            (
+                "lead",
+                r#"{"conversion_id":"1","\ud800":1}"#,
+                &[" lone_surrogate"],
+            ),
+            (
+                "custom",
+                r#"{"conversion_id":"1","event_name":"a b"}"#,
+                &["event_name bad_characters"],
+            ),
         ];
         for (topic, json, expected) in table {
             assert_eq!(faults(topic, json), *expected, "{topic} {json}");
@@ -397,7 +573,10 @@ mod tests {
             r#"{"conversion_id":"1","visitor_id":"","user_data":{"email":"x","phone":"555","address":{"country":"XX"}}}"#,
         )
         .unwrap();
-        let seen: Vec<_> = warnings.iter().map(|warning| (warning.field.as_str(), warning.code)).collect();
+        let seen: Vec<_> = warnings
+            .iter()
+            .map(|warning| (warning.field.as_str(), warning.code))
+            .collect();
         assert_eq!(
             seen,
             [
@@ -412,15 +591,25 @@ mod tests {
     #[test]
     fn faults_are_bounded() {
         let products = vec!["{}"; 900].join(",");
-        let faults = faults("lead", &format!(r#"{{"conversion_id":"1","products":[{products}]}}"#));
+        let faults = faults(
+            "lead",
+            &format!(r#"{{"conversion_id":"1","products":[{products}]}}"#),
+        );
         assert_eq!(faults.len(), 101);
         assert_eq!(faults[100], " more_faults");
     }
 
     #[test]
     fn what_is_unknown_is_kept_to_the_byte() {
-        let (conversion, _) = parsed("lead", r#"{"conversion_id":"1","big":1e999999,"deep":[[{"a" : 1.10}]],"email":"a@b.c"}"#).unwrap();
-        assert_eq!(conversion.payload, r#"{"conversion_id":"1","big":1e999999,"deep":[[{"a" : 1.10}]]}"#);
+        let (conversion, _) = parsed(
+            "lead",
+            r#"{"conversion_id":"1","big":1e999999,"deep":[[{"a" : 1.10}]],"email":"a@b.c"}"#,
+        )
+        .unwrap();
+        assert_eq!(
+            conversion.payload,
+            r#"{"conversion_id":"1","big":1e999999,"deep":[[{"a" : 1.10}]]}"#
+        );
         assert_eq!(conversion.personal.unwrap(), r#"{"email":"a@b.c"}"#);
     }
 

@@ -31,9 +31,13 @@ pub fn check(reader: &mut Reader, raw: &RawValue) {
 }
 
 fn check_one(reader: &mut Reader, path: &str, raw: &RawValue) {
-    let Some(product) = reader.object(path, raw) else { return };
+    let Some(product) = reader.object(path, raw) else {
+        return;
+    };
     match fields::get(&product, "id") {
-        None => reader.faults.add(format!("{path}.id"), "required", "is required in a product"),
+        None => reader
+            .faults
+            .add(format!("{path}.id"), "required", "is required in a product"),
         Some(raw) => drop(reader.identifier(&format!("{path}.id"), raw, MOST_CHARS)),
     }
     for name in TEXTS {
@@ -47,7 +51,11 @@ fn check_one(reader: &mut Reader, path: &str, raw: &RawValue) {
             None => reader.wrong_type(&path, "a string", raw),
             Some(code) if code.is_empty() => {}
             Some(code) if code.parse::<Currency>().is_err() => {
-                reader.faults.add(path, "unknown_currency", "must be an ISO 4217 currency code such as USD");
+                reader.faults.add(
+                    path,
+                    "unknown_currency",
+                    "must be an ISO 4217 currency code such as USD",
+                );
             }
             Some(_) => {}
         }
@@ -64,7 +72,11 @@ fn text(reader: &mut Reader, path: &str, raw: &RawValue) {
     match json::string(raw) {
         None => reader.wrong_type(path, "a string", raw),
         Some(text) if text.chars().count() > MOST_CHARS => {
-            reader.faults.add(path, "too_long", format!("may have at most {MOST_CHARS} characters"));
+            reader.faults.add(
+                path,
+                "too_long",
+                format!("may have at most {MOST_CHARS} characters"),
+            );
         }
         Some(_) => {}
     }
@@ -81,6 +93,8 @@ fn quantity(reader: &mut Reader, path: String, raw: &RawValue) {
         Ok(1..=2_147_483_647) => {}
         Ok(..=0) => reader.faults.add(path, "not_positive", "must be 1 or more"),
         Ok(_) => reader.faults.add(path, "too_large", "must be at most 2147483647"),
-        Err(_) => reader.faults.add(path, "not_an_integer", "must be an integer from 1 to 2147483647"),
+        Err(_) => reader
+            .faults
+            .add(path, "not_an_integer", "must be an integer from 1 to 2147483647"),
     }
 }

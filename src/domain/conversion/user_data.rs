@@ -11,18 +11,25 @@ const ADDRESS: [&str; 4] = ["street", "city", "region", "postal_code"];
 
 /// Notes what is wrong with `user_data`.
 pub fn check(reader: &mut Reader, raw: &RawValue) {
-    let Some(object) = reader.object("user_data", raw) else { return };
+    let Some(object) = reader.object("user_data", raw) else {
+        return;
+    };
     identifier(reader, &object, "user_data", "email", |text| {
         (!is_sha256(text) && !is_email(text)).then_some(("not_an_email", "is not an email address"))
     });
     identifier(reader, &object, "user_data", "phone", |text| {
-        (!is_sha256(text) && !is_e164(text)).then_some(("not_e164", "is not in E.164 format, such as +15551234567"))
+        (!is_sha256(text) && !is_e164(text))
+            .then_some(("not_e164", "is not in E.164 format, such as +15551234567"))
     });
     for name in NAMES {
         identifier(reader, &object, "user_data", name, |_| None);
     }
-    let Some(raw) = super::fields::get(&object, "address") else { return };
-    let Some(address) = reader.object("user_data.address", raw) else { return };
+    let Some(raw) = super::fields::get(&object, "address") else {
+        return;
+    };
+    let Some(address) = reader.object("user_data.address", raw) else {
+        return;
+    };
     for name in ADDRESS {
         identifier(reader, &address, "user_data.address", name, |_| None);
     }
@@ -39,11 +46,15 @@ fn identifier(
     name: &str,
     unusable: impl Fn(&str) -> Option<(&'static str, &'static str)>,
 ) {
-    let Some(raw) = super::fields::get(object, name) else { return };
+    let Some(raw) = super::fields::get(object, name) else {
+        return;
+    };
     let path = format!("{path}.{name}");
     let Some(text) = json::string(raw) else {
         let found = Kind::of(raw).describe();
-        reader.faults.add(path, "wrong_type", format!("must be a string, not {found}"));
+        reader
+            .faults
+            .add(path, "wrong_type", format!("must be a string, not {found}"));
         return;
     };
     let text = text.trim();
@@ -63,7 +74,9 @@ fn is_sha256(text: &str) -> bool {
 }
 
 fn is_email(text: &str) -> bool {
-    let Some((local, domain)) = text.rsplit_once('@') else { return false };
+    let Some((local, domain)) = text.rsplit_once('@') else {
+        return false;
+    };
     let label = |label: &str| !label.is_empty() && !label.starts_with('-') && !label.ends_with('-');
     !local.is_empty()
         && local.chars().count() <= 64
@@ -74,8 +87,12 @@ fn is_email(text: &str) -> bool {
 }
 
 fn is_e164(text: &str) -> bool {
-    let Some(digits) = text.strip_prefix('+') else { return false };
-    (7..=15).contains(&digits.len()) && digits.bytes().all(|byte| byte.is_ascii_digit()) && !digits.starts_with('0')
+    let Some(digits) = text.strip_prefix('+') else {
+        return false;
+    };
+    (7..=15).contains(&digits.len())
+        && digits.bytes().all(|byte| byte.is_ascii_digit())
+        && !digits.starts_with('0')
 }
 
 fn is_country(text: &str) -> bool {
@@ -89,19 +106,48 @@ mod tests {
     #[test]
     fn identifiers() {
         let hash = "a".repeat(64);
-        for good in ["jane@example.com", "a+b@sub.example.co", "Jane.Doe@EXAMPLE.com", "用户@例子.中国"] {
+        for good in [
+            "jane@example.com",
+            "a+b@sub.example.co",
+            "Jane.Doe@EXAMPLE.com",
+            "用户@例子.中国",
+        ] {
             assert!(is_email(good), "{good}");
         }
-        for bad in ["", "jane", "jane@", "@x.y", "jane@localhost", "a b@x.y", "a@b@c.d", "a@-x.y", "a@x..y", &hash] {
+        for bad in [
+            "",
+            "jane",
+            "jane@",
+            "@x.y",
+            "jane@localhost",
+            "a b@x.y",
+            "a@b@c.d",
+            "a@-x.y",
+            "a@x..y",
+            &hash,
+        ] {
             assert!(!is_email(bad), "{bad}");
         }
         for good in ["+15551234567", "+4915112345678"] {
             assert!(is_e164(good), "{good}");
         }
-        for bad in ["15551234567", "+1 555 123 4567", "+0123456789", "+12345", "+1234567890123456", "+"] {
+        for bad in [
+            "15551234567",
+            "+1 555 123 4567",
+            "+0123456789",
+            "+12345",
+            "+1234567890123456",
+            "+",
+        ] {
             assert!(!is_e164(bad), "{bad}");
         }
         assert!(is_sha256(&hash) && !is_sha256(&hash[1..]));
-        assert!(is_country("US") && is_country("de") && !is_country("XQ") && !is_country("USA") && !is_country("é"));
+        assert!(
+            is_country("US")
+                && is_country("de")
+                && !is_country("XQ")
+                && !is_country("USA")
+                && !is_country("é")
+        );
     }
 }

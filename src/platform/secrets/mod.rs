@@ -58,9 +58,14 @@ impl Sealer {
             .chain(&secrets.previous_seal_keys)
             .filter(|text| !text.expose_secret().is_empty())
             .map(|text| decode(text).ok_or(BadKey));
-        let mut keys = configured.chain(of_database.map(Ok)).map(|key| key.map(SealKey::new));
+        let mut keys = configured
+            .chain(of_database.map(Ok))
+            .map(|key| key.map(SealKey::new));
         let current = keys.next().ok_or(BadKey)??;
-        Ok(Self { current, others: keys.collect::<Result<_, _>>()? })
+        Ok(Self {
+            current,
+            others: keys.collect::<Result<_, _>>()?,
+        })
     }
 
     /// Seals `clear` for the row named by `context`, the only place where it opens again.
@@ -70,7 +75,13 @@ impl Sealer {
         blob.push(FORMAT);
         blob.extend_from_slice(&self.current.id);
         blob.extend_from_slice(&nonce);
-        let sealed = self.current.cipher.encrypt(&nonce.into(), Payload { msg: clear, aad: context });
+        let sealed = self.current.cipher.encrypt(
+            &nonce.into(),
+            Payload {
+                msg: clear,
+                aad: context,
+            },
+        );
         // The cipher refuses only messages of 256 GiB and more.
         blob.extend_from_slice(&sealed.unwrap_or_default());
         blob
@@ -78,9 +89,12 @@ impl Sealer {
 
     /// Opens what was sealed for `context`.
     pub fn open(&self, blob: &[u8], context: &[u8]) -> Result<Vec<u8>, OpenError> {
-        let (Some(&FORMAT), Some(id), Some(nonce), Some(sealed)) =
-            (blob.first(), blob.get(KEY_ID), blob.get(NONCE), blob.get(NONCE.end..))
-        else {
+        let (Some(&FORMAT), Some(id), Some(nonce), Some(sealed)) = (
+            blob.first(),
+            blob.get(KEY_ID),
+            blob.get(NONCE),
+            blob.get(NONCE.end..),
+        ) else {
             return Err(OpenError::Malformed);
         };
         let key = std::iter::once(&self.current)
@@ -88,14 +102,25 @@ impl Sealer {
             .find(|key| key.id == id)
             .ok_or(OpenError::UnknownKey)?;
         let nonce: [u8; 24] = nonce.try_into().map_err(|_| OpenError::Malformed)?;
-        key.cipher.decrypt(&nonce.into(), Payload { msg: sealed, aad: context }).map_err(|_| OpenError::Altered)
+        key.cipher
+            .decrypt(
+                &nonce.into(),
+                Payload {
+                    msg: sealed,
+                    aad: context,
+                },
+            )
+            .map_err(|_| OpenError::Altered)
     }
 }
 
 impl SealKey {
     fn new(key: [u8; 32]) -> Self {
         let digest = Sha256::digest(key);
-        Self { id: [digest[0], digest[1], digest[2], digest[3]], cipher: XChaCha20Poly1305::new(&key.into()) }
+        Self {
+            id: [digest[0], digest[1], digest[2], digest[3]],
+            cipher: XChaCha20Poly1305::new(&key.into()),
+        }
     }
 }
 
@@ -135,7 +160,9 @@ mod tests {
         let old = STANDARD.encode([1; 32]);
         let new = STANDARD.encode([2; 32]);
         let blob = Sealer::new(&secrets(&old, &[]), None).unwrap().seal(b"x", b"");
-        let by_database = Sealer::new(&secrets("", &[]), Some([3; 32])).unwrap().seal(b"y", b"");
+        let by_database = Sealer::new(&secrets("", &[]), Some([3; 32]))
+            .unwrap()
+            .seal(b"y", b"");
         let sealer = Sealer::new(&secrets(&new, &[&old]), Some([3; 32])).unwrap();
         assert_eq!(sealer.open(&blob, b"").unwrap(), b"x");
         assert_eq!(sealer.open(&by_database, b"").unwrap(), b"y");
