@@ -25,13 +25,13 @@ const EMAIL: &str = "demo@shop.example";
 const VISITS: [(&str, i64, &str, &str); 11] = [
     (
         "demo-visitor-1",
-        290,
+        70,
         "/summer?utm_source=google&utm_medium=cpc&utm_campaign=summer_sale&gclid=Cj0KCQdemo1",
         "https://www.google.com/",
     ),
     (
         "demo-visitor-1",
-        70,
+        290,
         "/?utm_source=newsletter&utm_medium=email&utm_campaign=july_news",
         "",
     ),
@@ -209,7 +209,7 @@ fn welcome(shop: &Shop, config: &Config) -> String {
         "{PROPERTY}: attribution ID {id}\n{opened}\n\
          Send a purchase (demo-visitor-1 clicked an ad for it):\n\n{send}\n\n\
          The same as a dry run, which stores nothing:\n\n{dry}\n\n\
-         Sign in   {base}/   {sign_in}\n\
+         User      {sign_in}; the dashboard at {base}/ is not in this version\n\
          Health    {base}/healthz and {base}/readyz\n\
          Metrics   http://{internal}/metrics\n",
         id = shop.stream.attribution_id,

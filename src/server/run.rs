@@ -61,10 +61,15 @@ pub async fn run(config: Config) -> Result<(), StartError> {
     });
 
     let stop = CancellationToken::new();
+    // A quarter of the grace is kept for what the requests leave behind: settling and writing.
+    let (for_requests, for_the_rest) = (
+        config.server.shutdown_grace.mul_f32(0.75),
+        config.server.shutdown_grace.mul_f32(0.25),
+    );
     let limits = Limits {
         connections: config.server.max_connections,
         head: config.server.read_timeout,
-        grace: config.server.shutdown_grace,
+        grace: for_requests,
     };
     let mut listeners = JoinSet::new();
     listeners.spawn(serve(public, app.public.clone(), limits, stop.clone()));
@@ -92,10 +97,7 @@ pub async fn run(config: Config) -> Result<(), StartError> {
     stop.cancel();
     while listeners.join_next().await.is_some() {}
     // A connection that was cut off may still hold a queue open: what it waits for is settled or given up.
-    if tokio::time::timeout(config.server.shutdown_grace, app.finish())
-        .await
-        .is_err()
-    {
+    if tokio::time::timeout(for_the_rest, app.finish()).await.is_err() {
         tracing::warn!("background work was cut off");
     }
     tracing::info!("stopped");
