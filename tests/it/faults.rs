@@ -139,7 +139,7 @@ async fn a_database_that_is_cut_off_is_found_again(pool: PgPool) {
 }
 
 /// The service as a process of its own.
-struct Process(Child);
+pub struct Process(Child);
 
 impl Drop for Process {
     fn drop(&mut self) {
@@ -149,7 +149,7 @@ impl Drop for Process {
     }
 }
 
-fn spawn(database: &str, port: u16, internal: u16) -> Process {
+pub fn spawn(database: &str, port: u16, internal: u16) -> Process {
     Process(
         Command::new(env!("CARGO_BIN_EXE_trustdata"))
             .arg("serve")
@@ -166,7 +166,7 @@ fn spawn(database: &str, port: u16, internal: u16) -> Process {
     )
 }
 
-async fn free_port() -> u16 {
+pub async fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0")
         .await
         .unwrap()

@@ -8,8 +8,10 @@
 mod arrays;
 mod authentication;
 mod bad_input;
+mod command_line;
 mod documentation;
 mod faults;
+mod postgres_killed;
 mod ranks;
 mod recording;
 mod support;

@@ -1,0 +1,206 @@
+//! Measures the webhook on this machine and prints one table: `DATABASE_URL=… cargo bench --bench webhook [-- --seconds N | --quick]`.
+//!
+//! The load generator shares the machine with the service and with Postgres, on one thread of its own: what it takes, they lack.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "a benchmark that cannot go on has nothing else to say"
+)]
+#![expect(
+    clippy::panic,
+    reason = "a benchmark that cannot go on has nothing else to say"
+)]
+
+#[path = "webhook/limit.rs"]
+mod limit;
+#[path = "webhook/load.rs"]
+mod load;
+#[path = "webhook/scratch.rs"]
+mod scratch;
+#[path = "webhook/service.rs"]
+mod service;
+#[path = "webhook/table.rs"]
+mod table;
+
+use std::time::Duration;
+
+use clap::Parser;
+
+use load::{Load, Measured};
+use scratch::{Scratch, Tenants};
+use service::{Memory, Service};
+use table::{Row, Table};
+
+/// Sessions of the small set.
+const FEW: i64 = 100_000;
+/// Sessions of the large set.
+const MANY: i64 = 10_000_000;
+/// Tenants of the many-tenants case.
+const PROPERTIES: i64 = 1000;
+/// Events of an array body.
+const ARRAY: usize = 100;
+/// Requests a second of the open loop.
+const OPEN_RATE: u32 = 1000;
+
+/// One transaction a request, as many at once as a pool would have.
+const BASELINE: &[(&str, &str)] = &[
+    ("TRUSTDATA__RECORDER__MAX_BATCH", "1"),
+    ("TRUSTDATA__RECORDER__WRITERS", "16"),
+    ("TRUSTDATA__RECORDER__ANSWER_WITHIN", "10s"),
+];
+
+#[derive(Debug, Parser)]
+struct Options {
+    /// Seconds of each measurement [default: 6, quick: 3]
+    #[arg(long)]
+    seconds: Option<u64>,
+    /// Leave out the 10 million sessions
+    #[arg(long)]
+    quick: bool,
+    /// Cargo says so to every benchmark.
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() {
+    let options = Options::parse();
+    let seconds = options.seconds.unwrap_or(if options.quick { 3 } else { 6 });
+    let bench = Bench {
+        scratch: Scratch::create().await,
+        time: Duration::from_secs(seconds),
+    };
+    let machine = bench.scratch.machine().await;
+    let table = bench.run(options.quick).await;
+    bench.scratch.drop_it().await;
+    print!("{table}\n{machine}\n");
+}
+
+struct Bench {
+    scratch: Scratch,
+    time: Duration,
+}
+
+impl Bench {
+    async fn run(&self, quick: bool) -> Table {
+        let mut table = Table::default();
+        let shop = self.scratch.tenants(1).await;
+        self.scratch.sessions(&shop, FEW).await;
+        for connections in [1, 64] {
+            let (measured, _) = self.closed(&shop, connections, 1, &[]).await;
+            table.add(
+                format!("group commit, {connections} connections"),
+                &measured,
+                "100 k sessions",
+            );
+        }
+
+        // Interleaved, so that a slow minute of the machine hits each of the three; the better of two is taken.
+        let (mut group, mut baseline, mut limit): (Option<(Measured, Memory)>, Option<Measured>, f64) =
+            (None, None, 0.0);
+        for _ in 0..2 {
+            let run = self.closed(&shop, 256, 1, &[]).await;
+            if group.as_ref().is_none_or(|best| run.0.rate() > best.0.rate()) {
+                group = Some(run);
+            }
+            let (run, _) = self.closed(&shop, 256, 1, BASELINE).await;
+            if baseline.as_ref().is_none_or(|best| run.rate() > best.rate()) {
+                baseline = Some(run);
+            }
+            self.scratch.fresh().await;
+            limit = limit.max(limit::rows_per_second(&self.scratch, &shop, self.time).await);
+        }
+        let (Some((group, memory)), Some(baseline)) = (group, baseline) else {
+            panic!("nothing was measured");
+        };
+        table.add("group commit, 256 connections", &group, "100 k sessions");
+        table.add(
+            "baseline, 256 connections",
+            &baseline,
+            "one transaction a request, 16 writers",
+        );
+        table.push(Row::rate_only(
+            "limit: pgbench",
+            limit,
+            "the same statements, 200 rows a transaction, nothing else running",
+        ));
+
+        let open = self.open(&shop).await;
+        table.add(
+            "open loop, 1,000 requests/s",
+            &open,
+            "64 connections, from the intended send time",
+        );
+        let (arrays, _) = self.closed(&shop, 8, ARRAY, &[]).await;
+        table.add(
+            "arrays of 100, 8 connections",
+            &arrays,
+            "latency of the whole array",
+        );
+
+        let shops = self.scratch.tenants(PROPERTIES).await;
+        self.scratch.sessions(&shops, FEW).await;
+        let (many, _) = self.closed(&shops, 256, 1, &[]).await;
+        table.add(
+            "1,000 properties, 256 connections",
+            &many,
+            "100 k sessions and a key for each property",
+        );
+
+        table.ratio("group commit / baseline", group.rate() / baseline.rate());
+        table.ratio("group commit / pgbench limit", group.rate() / limit);
+        if !quick {
+            let large = self.scratch.tenants(1).await;
+            self.scratch.sessions(&large, MANY).await;
+            let (measured, _) = self.closed(&large, 256, 1, &[]).await;
+            table.add("10 M sessions, 256 connections", &measured, "10 M sessions");
+            table.ratio("10 M / 100 k sessions", measured.rate() / group.rate());
+        }
+        table.line(format!(
+            "RSS after 256 connections: {} (peak {})",
+            memory.now, memory.peak
+        ));
+        table
+    }
+
+    /// Each connection sends as soon as it has its answer.
+    async fn closed(
+        &self,
+        tenants: &Tenants,
+        connections: usize,
+        events: usize,
+        settings: &[(&str, &str)],
+    ) -> (Measured, Memory) {
+        self.measure(tenants, connections, events, None, settings).await
+    }
+
+    /// Requests are due at their times, whether or not the earlier ones were answered.
+    async fn open(&self, tenants: &Tenants) -> Measured {
+        self.measure(tenants, 64, 1, Some(OPEN_RATE), &[]).await.0
+    }
+
+    /// A cell: empty tables of conversions, a service of its own.
+    async fn measure(
+        &self,
+        tenants: &Tenants,
+        connections: usize,
+        events: usize,
+        rate: Option<u32>,
+        settings: &[(&str, &str)],
+    ) -> (Measured, Memory) {
+        self.scratch.fresh().await;
+        let mut service = Service::start(&self.scratch.url, settings).await;
+        let load = Load {
+            address: service.address,
+            connections,
+            events,
+            rate,
+            warm_up: Duration::from_secs(1),
+            time: self.time,
+        };
+        let measured = load.run(tenants).await;
+        let memory = service.memory();
+        service.stop().await;
+        (measured, memory)
+    }
+}
