@@ -150,6 +150,8 @@ impl TestApp {
 
     /// An authenticated request that a test may still change.
     pub fn post(&self, topic: &str) -> reqwest::RequestBuilder {
+        // No two requests come in the same microsecond: ids, and so listings, keep their order.
+        self.clock.advance(chrono::Duration::microseconds(1));
         self.http
             .post(self.webhook(topic))
             .bearer_auth(&self.token)
