@@ -188,7 +188,7 @@ impl Scratch {
 
     /// What all of this runs on.
     pub async fn machine(&self) -> String {
-        let (postgres, _) = db::server_state(&mut *self.pool.acquire().await.unwrap())
+        let (postgres, _) = db::server_state(&mut self.pool.acquire().await.unwrap())
             .await
             .unwrap();
         let field = |file: &str, name: &str| {
