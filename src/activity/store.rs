@@ -12,20 +12,6 @@ pub async fn insert(conn: &mut PgConnection, entries: &[Entry]) -> Result<(), sq
     if entries.is_empty() {
         return Ok(());
     }
-    let each = |n: usize| Vec::with_capacity(n);
-    let n = entries.len();
-    let (mut properties, mut streams, mut ids, mut times): (
-        Vec<Uuid>,
-        Vec<Uuid>,
-        Vec<Uuid>,
-        Vec<DateTime<Utc>>,
-    ) = (each(n), each(n), each(n), Vec::with_capacity(n));
-    for entry in entries {
-        properties.push(entry.property_id);
-        streams.push(entry.attribution_id);
-        ids.push(entry.activity_id);
-        times.push(entry.at);
-    }
     let column = |of: fn(&Entry) -> Option<&str>| entries.iter().map(of).collect::<Vec<Option<&str>>>();
     sqlx::query!(
         r#"insert into activity (property_id, attribution_id, activity_id, at, status, topic, http_status, code, detail, key_id, key_name,
@@ -34,10 +20,10 @@ pub async fn insert(conn: &mut PgConnection, entries: &[Entry]) -> Result<(), sq
                $9::text[], $10::uuid[], $11::text[], $12::boolean[], $13::boolean[], $14::text[], $15::boolean[], $16::text[], $17::uuid[],
                $18::integer[], $19::integer[], $20::integer[])
            on conflict (property_id, attribution_id, activity_id) do update set requests = activity.requests + excluded.requests"#,
-        &properties,
-        &streams,
-        &ids,
-        &times,
+        &entries.iter().map(|e| e.property_id).collect::<Vec<_>>(),
+        &entries.iter().map(|e| e.attribution_id).collect::<Vec<_>>(),
+        &entries.iter().map(|e| e.activity_id).collect::<Vec<_>>(),
+        &entries.iter().map(|e| e.at).collect::<Vec<_>>(),
         &column(|e| Some(e.status.as_str())) as &[Option<&str>],
         &column(|e| Some(&e.topic)) as &[Option<&str>],
         &entries.iter().map(|e| i16::try_from(e.http_status).unwrap_or(0)).collect::<Vec<_>>(),

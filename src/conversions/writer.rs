@@ -121,24 +121,19 @@ impl Writer {
 
     async fn commit(&mut self, jobs: &[Job]) -> Result<Vec<Vec<Outcome>>, Trouble> {
         let drafts: Vec<&Draft> = jobs.iter().flat_map(|job| &job.drafts).collect();
-        let per_job = |outcomes: &[Outcome]| {
-            let mut rest = outcomes;
-            let mut lists = Vec::with_capacity(jobs.len());
-            for job in jobs {
-                let (own, others) = rest.split_at(job.drafts.len());
-                lists.push(own.to_vec());
-                rest = others;
-            }
-            lists
+        let entries = |mut outcomes: &[Outcome]| {
+            let entry = |job: &Job| {
+                let (own, others) = outcomes.split_at(job.drafts.len());
+                outcomes = others;
+                complete(job, own)
+            };
+            jobs.iter().map(entry).collect()
         };
-        let entries = |outcomes: &[Outcome]| {
-            jobs.iter()
-                .zip(per_job(outcomes))
-                .map(|(job, outcomes)| complete(job, &outcomes))
-                .collect()
-        };
-        let outcomes = self.commit_rows(&drafts, entries).await?;
-        Ok(per_job(&outcomes))
+        let mut outcomes = self.commit_rows(&drafts, entries).await?.into_iter();
+        Ok(jobs
+            .iter()
+            .map(|job| outcomes.by_ref().take(job.drafts.len()).collect())
+            .collect())
     }
 
     /// One transaction: conversions, credits, and the audit rows that `entries` makes of the outcomes.
