@@ -57,9 +57,23 @@ struct Options {
     /// Leave out the 10 million sessions
     #[arg(long)]
     quick: bool,
+    /// One measurement alone, to be profiled while it runs
+    #[arg(long)]
+    only: Option<Only>,
     /// Cargo says so to every benchmark.
     #[arg(long, hide = true)]
     bench: bool,
+}
+
+/// What can be measured alone.
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum Only {
+    Group,
+    Baseline,
+    Limit,
+    Open,
+    /// As `group`, over 10 million sessions
+    Large,
 }
 
 #[tokio::main(flavor = "current_thread")]
@@ -71,7 +85,10 @@ async fn main() {
         time: Duration::from_secs(seconds),
     };
     let machine = bench.scratch.machine().await;
-    let table = bench.run(options.quick).await;
+    let table = match options.only {
+        None => bench.run(options.quick).await,
+        Some(only) => bench.run_only(only).await,
+    };
     bench.scratch.drop_it().await;
     print!("{table}\n{machine}\n");
 }
@@ -160,6 +177,25 @@ impl Bench {
             "RSS after 256 connections: {} (peak {})",
             memory.now, memory.peak
         ));
+        table
+    }
+
+    async fn run_only(&self, only: Only) -> Table {
+        let mut table = Table::default();
+        let shop = self.scratch.tenants(1).await;
+        let sessions = if matches!(only, Only::Large) { MANY } else { FEW };
+        self.scratch.sessions(&shop, sessions).await;
+        let measured = match only {
+            Only::Group | Only::Large => self.closed(&shop, 256, 1, &[]).await.0,
+            Only::Baseline => self.closed(&shop, 256, 1, BASELINE).await.0,
+            Only::Open => self.open(&shop).await,
+            Only::Limit => {
+                let limit = limit::rows_per_second(&self.scratch, &shop, self.time).await;
+                table.push(Row::rate_only("limit: pgbench", limit, ""));
+                return table;
+            }
+        };
+        table.add(format!("{only:?}"), &measured, "");
         table
     }
 

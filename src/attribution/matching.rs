@@ -38,6 +38,14 @@ impl Attribution {
         }
     }
 
+    /// When the session nearest to the window began, where there was one outside it and none in it.
+    pub fn nearest_session_at(&self) -> Option<DateTime<Utc>> {
+        match self {
+            Self::Unmatched(UnmatchedReason::OutsideLookback { nearest }) => Some(*nearest),
+            _ => None,
+        }
+    }
+
     /// The last touch: the one that last click credits.
     pub fn last_touch(&self) -> Option<&Touch> {
         match self {

@@ -1,9 +1,12 @@
 //! What became of a conversion.
 
+use std::borrow::Cow;
+
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use crate::attribution::{Attribution, UnmatchedReason};
+use super::record::Draft;
+use crate::attribution::Attribution;
 use crate::domain::touch::Touch;
 
 /// What became of one event.
@@ -35,7 +38,7 @@ pub struct Receipt {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Match {
     /// `matched`, or why not.
-    pub reason: String,
+    pub reason: Cow<'static, str>,
     /// What last click credits.
     pub credit: Option<Credit>,
     /// When the session nearest to the window began, where there was one outside it.
@@ -56,6 +59,15 @@ pub struct Credit {
 }
 
 impl Outcome {
+    /// That of a conversion which was not there before.
+    pub fn recorded(draft: &Draft, attribution: Attribution) -> Self {
+        let (event_time, lookback_days) = (draft.conversion.event_time, draft.origin.lookback_days);
+        Self::Recorded(Receipt {
+            event_id: draft.event_id,
+            matched: Match::of(attribution, event_time, lookback_days),
+        })
+    }
+
     /// The conversion that stands, whether stored now or before.
     pub fn receipt(&self) -> Option<&Receipt> {
         match self {
@@ -67,22 +79,17 @@ impl Outcome {
 
 impl Match {
     /// What an attribution comes down to.
-    pub fn of(attribution: &Attribution, event_time: DateTime<Utc>, lookback_days: i16) -> Self {
-        let credit = match attribution {
-            Attribution::Matched(journey) => journey.last().map(|touch| Credit {
-                touch: touch.clone(),
-                touches: journey.len(),
-            }),
-            Attribution::Unmatched(_) => None,
-        };
-        let nearest_session_at = match attribution {
-            Attribution::Unmatched(UnmatchedReason::OutsideLookback { nearest }) => Some(*nearest),
-            _ => None,
-        };
+    pub fn of(attribution: Attribution, event_time: DateTime<Utc>, lookback_days: i16) -> Self {
         Self {
-            reason: attribution.reason().to_owned(),
-            credit,
-            nearest_session_at,
+            reason: attribution.reason().into(),
+            nearest_session_at: attribution.nearest_session_at(),
+            credit: match attribution {
+                Attribution::Matched(mut journey) => {
+                    let touches = journey.len();
+                    journey.pop().map(|touch| Credit { touch, touches })
+                }
+                Attribution::Unmatched(_) => None,
+            },
             event_time,
             lookback_days,
         }

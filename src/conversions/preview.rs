@@ -2,7 +2,7 @@
 
 use sqlx::PgPool;
 
-use super::outcome::{Match, Outcome, Receipt};
+use super::outcome::Outcome;
 use super::record::Draft;
 use super::recorder::Unavailable;
 use super::steps::{attribute_all, find_duplicates};
@@ -30,20 +30,10 @@ impl Previewer {
         let mut duplicates = find_duplicates(&mut conn, &drafts, &self.sealer)
             .await
             .map_err(away)?;
-        let fresh = |place: usize| {
-            let draft = drafts[place];
-            let matched = Match::of(
-                &attributions[place],
-                draft.conversion.event_time,
-                draft.origin.lookback_days,
-            );
-            Outcome::Recorded(Receipt {
-                event_id: draft.event_id,
-                matched,
-            })
+        let outcome = |(place, attribution)| {
+            let repeat = duplicates.remove(&place);
+            repeat.unwrap_or_else(|| Outcome::recorded(drafts[place], attribution))
         };
-        Ok((0..drafts.len())
-            .map(|place| duplicates.remove(&place).unwrap_or_else(|| fresh(place)))
-            .collect())
+        Ok(attributions.into_iter().enumerate().map(outcome).collect())
     }
 }

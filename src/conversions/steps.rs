@@ -19,11 +19,11 @@ pub async fn attribute_all(
     conn: &mut PgConnection,
     drafts: &[&Draft],
 ) -> Result<Vec<Attribution>, sqlx::Error> {
-    let (places, wanted): (Vec<usize>, Vec<Wanted>) = drafts
+    let (places, wanted): (Vec<usize>, Vec<Wanted<'_>>) = drafts
         .iter()
         .enumerate()
         .filter_map(|(place, draft)| {
-            let visitor_id = draft.conversion.visitor_id.clone()?;
+            let visitor_id = draft.conversion.visitor_id.as_deref()?;
             let property_id = draft.origin.tenant.property_id;
             Some((
                 place,

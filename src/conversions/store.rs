@@ -30,16 +30,6 @@ pub async fn insert(conn: &mut PgConnection, rows: &[Row<'_>]) -> Result<HashSet
     };
     let id = |of: fn(&Draft) -> Uuid| rows.iter().map(|row| of(row.draft)).collect::<Vec<Uuid>>();
     let time = |of: fn(&Draft) -> DateTime<Utc>| rows.iter().map(|row| of(row.draft)).collect::<Vec<_>>();
-    let matches: Vec<Match> = rows
-        .iter()
-        .map(|row| {
-            Match::of(
-                row.attribution,
-                row.draft.conversion.event_time,
-                row.draft.origin.lookback_days,
-            )
-        })
-        .collect();
     let stored = sqlx::query_scalar!(
         r#"insert into conversions (property_id, event_id, attribution_id, topic, conversion_id, event_name, purchase_id, event_time, received_at,
                value, currency, visitor_id, user_id, match_reason, session_id, nearest_session_at, lookback_days, payload, personal_sealed,
@@ -68,10 +58,10 @@ pub async fn insert(conn: &mut PgConnection, rows: &[Row<'_>]) -> Result<HashSet
         &text(|d| d.conversion.money.map(|money| money.currency.code())) as &[Option<&str>],
         &text(|d| d.conversion.visitor_id.as_deref()) as &[Option<&str>],
         &text(|d| d.conversion.user_id.as_deref()) as &[Option<&str>],
-        &matches.iter().map(|found| found.reason.as_str()).collect::<Vec<_>>() as &[&str],
-        &matches.iter().map(|found| found.credit.as_ref().map(|credit| credit.touch.session_id.as_str())).collect::<Vec<_>>()
+        &rows.iter().map(|row| row.attribution.reason()).collect::<Vec<_>>() as &[&str],
+        &rows.iter().map(|row| row.attribution.last_touch().map(|touch| touch.session_id.as_str())).collect::<Vec<_>>()
             as &[Option<&str>],
-        &matches.iter().map(|found| found.nearest_session_at).collect::<Vec<_>>() as &[Option<DateTime<Utc>>],
+        &rows.iter().map(|row| row.attribution.nearest_session_at()).collect::<Vec<_>>() as &[Option<DateTime<Utc>>],
         &rows.iter().map(|row| row.draft.origin.lookback_days).collect::<Vec<_>>(),
         &text(|d| Some(&d.conversion.payload)) as &[Option<&str>],
         &rows.iter().map(|row| row.draft.personal_sealed.as_deref()).collect::<Vec<_>>() as &[Option<&[u8]>],
@@ -210,7 +200,7 @@ pub async fn find(conn: &mut PgConnection, identities: &[Identity<'_>]) -> Resul
                 receipt: Receipt {
                     event_id: row.event_id,
                     matched: Match {
-                        reason: row.match_reason,
+                        reason: row.match_reason.into(),
                         credit,
                         nearest_session_at: row.nearest_session_at,
                         event_time: row.event_time,

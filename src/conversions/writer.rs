@@ -11,12 +11,13 @@ use sqlx::{Connection as _, PgConnection};
 use tokio::sync::{Mutex, mpsc};
 use tokio::time::{Instant, timeout};
 
-use super::outcome::{Match, Outcome, Receipt};
+use super::outcome::Outcome;
 use super::record::Draft;
 use super::recorder::{Job, Unavailable};
 use super::steps::{attribute_all, completed, find_duplicates};
 use super::store::{self, Row};
 use crate::activity;
+use crate::attribution::Attribution;
 use crate::platform::db::{self, Failure};
 use crate::platform::secrets::Sealer;
 
@@ -237,22 +238,11 @@ async fn transact(
     };
     let (fresh, repeats): (Vec<usize>, Vec<usize>) =
         (0..drafts.len()).partition(|place| stored.contains(&drafts[*place].event_id));
-    let mut outcomes = vec![Outcome::Unstorable; drafts.len()];
-    for place in &fresh {
-        let draft = drafts[*place];
-        let matched = Match::of(
-            &attributions[*place],
-            draft.conversion.event_time,
-            draft.origin.lookback_days,
-        );
-        outcomes[*place] = Outcome::Recorded(Receipt {
-            event_id: draft.event_id,
-            matched,
-        });
-    }
     if !fresh.is_empty() {
         store::insert_credits(&mut transaction, &fresh.iter().map(row).collect::<Vec<_>>()).await?;
     }
+    let outcome = |(draft, attribution): (&&Draft, Attribution)| Outcome::recorded(draft, attribution);
+    let mut outcomes: Vec<Outcome> = drafts.iter().zip(attributions).map(outcome).collect();
     if !repeats.is_empty() {
         let asked: Vec<&Draft> = repeats.iter().map(|place| drafts[*place]).collect();
         let mut found = find_duplicates(&mut transaction, &asked, sealer).await?;

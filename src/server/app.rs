@@ -82,7 +82,7 @@ impl App {
             read_timeout: config.server.read_timeout,
         };
         Ok(Self {
-            public: router::public(webhook, health),
+            public: router::public(Arc::new(webhook), health),
             writers,
             draining,
             endless,

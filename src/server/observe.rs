@@ -1,9 +1,13 @@
-//! Names each request, finishes its error answer, counts it, and writes its one log line.
+//! Names each request, finishes its error answer, counts it, and writes its one log line. A panic is an error answer like any other.
+
+use std::any::Any;
+use std::panic::AssertUnwindSafe;
 
 use axum::extract::{MatchedPath, Request};
 use axum::http::HeaderValue;
 use axum::middleware::Next;
-use axum::response::Response;
+use axum::response::{IntoResponse as _, Response};
+use futures_util::FutureExt as _;
 use tokio::time::Instant;
 
 use crate::platform::problem::Problem;
@@ -16,7 +20,9 @@ pub async fn observe(request: Request, next: Next) -> Response {
     let method = request.method().clone();
     // The template, never the path: what a stranger writes there may be personal.
     let route = request.extensions().get::<MatchedPath>().cloned();
-    let mut response = next.run(request).await;
+    // A request shares nothing with the next one but what is made to be shared.
+    let answer = AssertUnwindSafe(next.run(request)).catch_unwind();
+    let mut response = answer.await.unwrap_or_else(|panic| panicked(&*panic));
 
     let problem = response.extensions_mut().remove::<Problem>();
     let recorded = response.extensions().get::<Recorded>().copied();
@@ -75,6 +81,14 @@ pub async fn observe(request: Request, next: Next) -> Response {
         ),
     }
     response
+}
+
+fn panicked(panic: &(dyn Any + Send)) -> Response {
+    let text = panic.downcast_ref::<&str>().copied();
+    let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    Problem::internal()
+        .caused_by(format_args!("panic: {}", text.unwrap_or_default()))
+        .into_response()
 }
 
 fn new_id() -> RequestId {

@@ -16,12 +16,12 @@ const MOST_TOUCHES: i64 = 50;
 const MOST_LINKED: i64 = 16;
 
 /// Whose touches are wanted, up to which time.
-#[derive(Debug, Clone)]
-pub struct Wanted {
+#[derive(Debug)]
+pub struct Wanted<'a> {
     /// The tenant.
     pub property_id: Uuid,
     /// The visitor, by any of its ids.
-    pub visitor_id: String,
+    pub visitor_id: &'a str,
     /// When the conversion happened.
     pub event_time: DateTime<Utc>,
 }
@@ -29,7 +29,7 @@ pub struct Wanted {
 /// The touches that can matter to each of `wanted`, in its order: of each id that the visitor goes by, the newest touches up to the event
 /// and the newest direct visit; where there is neither, the first session after it, which tells a late click from an unknown visitor.
 /// Two look-ups for the batch, three where somebody has nothing before the event.
-pub async fn touches(conn: &mut PgConnection, wanted: &[Wanted]) -> Result<Vec<Vec<Touch>>, sqlx::Error> {
+pub async fn touches(conn: &mut PgConnection, wanted: &[Wanted<'_>]) -> Result<Vec<Vec<Touch>>, sqlx::Error> {
     let mut found: Vec<Vec<Touch>> = vec![Vec::new(); wanted.len()];
     if wanted.is_empty() {
         return Ok(found);
@@ -57,11 +57,12 @@ struct Place<'a> {
     before: DateTime<Utc>,
 }
 
-fn by_visitor<'a>(wanted: &'a [Wanted], links: &'a HashMap<usize, Vec<String>>) -> Vec<Place<'a>> {
-    let ids = |index: usize, one: &'a Wanted| {
-        std::iter::once(&one.visitor_id).chain(links.get(&index).into_iter().flatten())
+fn by_visitor<'a>(wanted: &[Wanted<'a>], links: &'a HashMap<usize, Vec<String>>) -> Vec<Place<'a>> {
+    let ids = |index: usize, one: &Wanted<'a>| {
+        let others = links.get(&index).into_iter().flatten().map(String::as_str);
+        std::iter::once(one.visitor_id).chain(others)
     };
-    let place = |index: usize, one: &Wanted, visitor_id: &'a str| Place {
+    let place = |index: usize, one: &Wanted<'_>, visitor_id: &'a str| Place {
         index,
         property_id: one.property_id,
         visitor_id,
@@ -163,11 +164,11 @@ fn add(found: &mut [Vec<Touch>], index: i64, touch: Touch) {
 /// The other ids that visitors go by, by place in `wanted`; few have any.
 async fn linked_ids(
     conn: &mut PgConnection,
-    wanted: &[Wanted],
+    wanted: &[Wanted<'_>],
 ) -> Result<HashMap<usize, Vec<String>>, sqlx::Error> {
     let index: Vec<i64> = (0..wanted.len()).map(|index| index as i64).collect();
     let properties: Vec<Uuid> = wanted.iter().map(|one| one.property_id).collect();
-    let visitors: Vec<&str> = wanted.iter().map(|one| one.visitor_id.as_str()).collect();
+    let visitors: Vec<&str> = wanted.iter().map(|one| one.visitor_id).collect();
     let rows = sqlx::query!(
         r#"select w.index as "index!", other.id as "id!"
            from unnest($1::bigint[], $2::uuid[], $3::text[]) as w(index, property_id, visitor_id)

@@ -1,5 +1,7 @@
 //! What a sender is told.
 
+use std::borrow::Cow;
+
 use axum::Json;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
@@ -8,13 +10,9 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use super::refusal::{Audit, in_short};
-use crate::activity::{Entry, Status};
+use crate::activity::Status;
 use crate::conversions::{Match, Outcome, Receipt};
 use crate::domain::faults::{Fault, Warning};
-
-/// The audit row of a dry run, on its way out.
-#[derive(Clone)]
-pub struct DryRun(pub Entry);
 
 /// Marks an answer whose events were committed, for the metrics: how many, and how many of them were repeats.
 #[derive(Debug, Clone, Copy)]
@@ -50,7 +48,7 @@ fn is_false(flag: &bool) -> bool {
 /// Where it came from, or why nobody knows.
 #[derive(Debug, Serialize)]
 struct Attribution {
-    reason: String,
+    reason: Cow<'static, str>,
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
     matched: Option<Matched>,
     #[serde(flatten, skip_serializing_if = "Option::is_none")]

@@ -1,32 +1,21 @@
 //! Check 2: a key in force, of this very attribution ID.
 
-use axum::Extension;
-use axum::extract::{Request, State};
-use axum::middleware::Next;
-use axum::response::{IntoResponse as _, Response};
+use std::sync::Arc;
+
+use axum::http::HeaderMap;
 
 use super::Webhook;
-use super::file_refusal::Proven;
 use super::known_stream::Call;
 use super::refusal::Refusal;
+use crate::keys::Key;
 
-pub async fn prove(
-    State(webhook): State<Webhook>,
-    Extension(call): Extension<Call>,
-    mut request: Request,
-    next: Next,
-) -> Response {
-    let proof = webhook
+/// The key that the request proves.
+pub async fn prove(webhook: &Webhook, call: &Call, headers: &HeaderMap) -> Result<Arc<Key>, Refusal> {
+    let key = webhook
         .authenticator
-        .authenticate(request.headers(), call.stream.tenant(), call.client);
-    match proof.await {
-        Ok(key) => {
-            webhook.last_used.note(&key, call.received_at);
-            request.extensions_mut().insert(key.clone());
-            let mut response = next.run(request).await;
-            response.extensions_mut().insert(Proven(key));
-            response
-        }
-        Err(refusal) => Refusal::Authentication(refusal).into_response(),
-    }
+        .authenticate(headers, call.stream.tenant(), call.client)
+        .await
+        .map_err(Refusal::Authentication)?;
+    webhook.last_used.note(&key, call.received_at);
+    Ok(key)
 }

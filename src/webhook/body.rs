@@ -1,9 +1,7 @@
 //! Check 4: type, size and time of the body.
 
-use axum::extract::{Request, State};
+use axum::body::Body;
 use axum::http::{HeaderMap, header};
-use axum::middleware::Next;
-use axum::response::{IntoResponse as _, Response};
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt as _;
 
@@ -16,26 +14,14 @@ const MOST_OF_ONE: usize = 256 * 1024;
 const MOST_OF_ARRAY: usize = 1024 * 1024;
 
 /// The whole body, within its limit.
-#[derive(Debug, Clone)]
-pub struct Content(pub Bytes);
-
-pub async fn read(State(webhook): State<Webhook>, mut request: Request, next: Next) -> Response {
-    if let Err(refusal) = check_type(request.headers()) {
-        return refusal.into_response();
-    }
-    let body = std::mem::take(request.body_mut());
-    let declared = request
-        .headers()
+pub async fn read(webhook: &Webhook, headers: &HeaderMap, body: Body) -> Result<Bytes, Refusal> {
+    check_type(headers)?;
+    let declared = headers
         .get(header::CONTENT_LENGTH)
         .and_then(|length| length.to_str().ok()?.parse().ok());
-    let collected = tokio::time::timeout(webhook.read_timeout, collect(body, declared)).await;
-    match collected.unwrap_or(Err(Refusal::Timeout)) {
-        Ok(content) => {
-            request.extensions_mut().insert(Content(content));
-            next.run(request).await
-        }
-        Err(refusal) => refusal.into_response(),
-    }
+    tokio::time::timeout(webhook.read_timeout, collect(body, declared))
+        .await
+        .unwrap_or(Err(Refusal::Timeout))
 }
 
 fn check_type(headers: &HeaderMap) -> Result<(), Refusal> {
@@ -70,7 +56,7 @@ fn check_type(headers: &HeaderMap) -> Result<(), Refusal> {
 }
 
 /// Reads the body; what it begins with says which limit holds.
-async fn collect(mut body: axum::body::Body, declared: Option<u64>) -> Result<Bytes, Refusal> {
+async fn collect(mut body: Body, declared: Option<u64>) -> Result<Bytes, Refusal> {
     if declared.is_some_and(|size| size > MOST_OF_ARRAY as u64) {
         return Err(Refusal::PayloadTooLarge {
             limit: MOST_OF_ARRAY,

@@ -1,14 +1,8 @@
-//! Files the audit row of what was refused, and of dry runs. What was recorded has its row from the recorder.
+//! Files the audit row of what was refused. What was recorded has its row from the recorder.
 
-use std::sync::Arc;
-
-use axum::Extension;
-use axum::extract::{Request, State};
-use axum::middleware::Next;
 use axum::response::Response;
 
 use super::Webhook;
-use super::answer::DryRun;
 use super::known_stream::Call;
 use super::refusal::Audit;
 use crate::activity::{Entry, Status};
@@ -16,21 +10,8 @@ use crate::domain::text::shown;
 use crate::keys::Key;
 use crate::platform::clock::Clock;
 
-/// The key that a request has proven, on its way out.
-#[derive(Clone)]
-pub struct Proven(pub Arc<Key>);
-
-pub async fn file(
-    State(webhook): State<Webhook>,
-    Extension(call): Extension<Call>,
-    request: Request,
-    next: Next,
-) -> Response {
-    let mut response = next.run(request).await;
-    let key = response
-        .extensions()
-        .get::<Proven>()
-        .map(|proven| Arc::clone(&proven.0));
+/// Files the row of an answer that refuses, with the key where one was proven.
+pub fn file(webhook: &Webhook, call: &Call, key: Option<&Key>, response: &Response) {
     if let Some(audit) = response.extensions().get::<Audit>() {
         webhook.filer.file(Entry {
             status: audit.status,
@@ -38,12 +19,9 @@ pub async fn file(
             code: Some(audit.code),
             detail: Some(shown(&audit.detail, 500)),
             rejected: i32::try_from(audit.rejected).unwrap_or(i32::MAX),
-            ..entry(&call, key.as_deref(), &webhook.clock)
+            ..entry(call, key, &webhook.clock)
         });
-    } else if let Some(DryRun(filed)) = response.extensions_mut().remove::<DryRun>() {
-        webhook.filer.file(filed);
     }
-    response
 }
 
 /// The row of a request that goes well; whoever knows better fills in the rest.

@@ -1,20 +1,15 @@
 //! Check 5 and 6: bytes -> conversions -> recorded -> answer.
 
-use std::sync::Arc;
-
-use axum::extract::State;
+use axum::Json;
 use axum::http::HeaderMap;
 use axum::response::{IntoResponse as _, Response};
-use axum::{Extension, Json};
 use serde_json::value::RawValue;
 
 use super::Webhook;
-use super::answer::{Accepted, DryRun, Item, Many, Recorded};
-use super::body::Content;
+use super::answer::{Accepted, Item, Many, Recorded};
 use super::file_refusal::entry;
 use super::known_stream::Call;
 use super::refusal::Refusal;
-use crate::activity::Entry;
 use crate::conversions::{Draft, Origin, Outcome, Source, completed};
 use crate::domain::conversion::{Arrival, Conversion, parse};
 use crate::domain::faults::{Fault, Warning};
@@ -26,33 +21,26 @@ const MOST_EVENTS: usize = 1000;
 
 type Parsed = Result<(Conversion, Vec<Warning>), Vec<Fault>>;
 
-pub async fn receive(
-    State(webhook): State<Webhook>,
-    Extension(call): Extension<Call>,
-    Extension(key): Extension<Arc<Key>>,
-    Extension(Content(content)): Extension<Content>,
-    headers: HeaderMap,
-) -> Result<Response, Refusal> {
-    let body = read_json(&content)?;
-    let request = Received {
-        webhook: &webhook,
-        call: &call,
-        key: &key,
-    };
-    match body.get().starts_with('[') {
-        true => request.many(body).await,
-        false => request.one(body, &headers).await,
-    }
-}
-
-/// One request, authenticated.
-struct Received<'a> {
-    webhook: &'a Webhook,
-    call: &'a Call,
-    key: &'a Key,
+/// One request, authenticated and within its allowance.
+pub struct Received<'a> {
+    /// The service.
+    pub webhook: &'a Webhook,
+    /// What it calls.
+    pub call: &'a Call,
+    /// Who calls.
+    pub key: &'a Key,
 }
 
 impl Received<'_> {
+    /// Takes the content of its body.
+    pub async fn answer(&self, headers: &HeaderMap, content: &[u8]) -> Result<Response, Refusal> {
+        let body = read_json(content)?;
+        match body.get().starts_with('[') {
+            true => self.many(body).await,
+            false => self.one(body, headers).await,
+        }
+    }
+
     async fn one(&self, body: &RawValue, headers: &HeaderMap) -> Result<Response, Refusal> {
         let idempotency_key = headers
             .get("idempotency-key")
@@ -62,7 +50,7 @@ impl Received<'_> {
             .map_err(Refusal::Invalid)?;
         let conversion_id = conversion.conversion_id.clone();
         let topic = conversion.topic;
-        let (mut outcomes, dry_run) = self.record(vec![self.draft(conversion)], false, 0).await?;
+        let mut outcomes = self.record(vec![self.draft(conversion)], false, 0).await?;
         let recorded = counted(&outcomes);
         let outcome = outcomes.pop().unwrap_or(Outcome::Unstorable);
         let answer = Accepted::new(
@@ -70,10 +58,10 @@ impl Received<'_> {
             conversion_id,
             warnings,
             outcome,
-            dry_run.is_some(),
+            self.call.dry_run,
         )
         .ok_or_else(|| Refusal::Unstorable(vec![unstorable()]))?;
-        Ok(marked(Json(answer).into_response(), recorded, dry_run))
+        Ok(self.marked(Json(answer).into_response(), recorded))
     }
 
     async fn many(&self, body: &RawValue) -> Result<Response, Refusal> {
@@ -103,7 +91,7 @@ impl Received<'_> {
             return Ok(Many::new(results.collect()).into_response());
         }
         let rejected = events.len() - drafts.len();
-        let (outcomes, dry_run) = self.record(drafts, true, rejected).await?;
+        let outcomes = self.record(drafts, true, rejected).await?;
         let recorded = counted(&outcomes);
         let mut outcomes = outcomes.into_iter();
         let results = sent.into_iter().enumerate().map(|(index, sent)| match sent {
@@ -115,7 +103,7 @@ impl Received<'_> {
                     conversion_id,
                     warnings,
                     outcome,
-                    dry_run.is_some(),
+                    self.call.dry_run,
                 ) {
                     Some(answer) => Item::Accepted {
                         index,
@@ -126,7 +114,7 @@ impl Received<'_> {
             }
         });
         let many = Many::new(results.collect());
-        Ok(marked(many.into_response(), recorded, dry_run))
+        Ok(self.marked(many.into_response(), recorded))
     }
 
     fn parse(&self, event: &RawValue, idempotency_key: Option<&str>) -> Parsed {
@@ -157,21 +145,31 @@ impl Received<'_> {
         )
     }
 
-    /// Records, or for a dry run only looks; then the audit row comes back to be filed.
+    /// Records, or for a dry run only looks.
     async fn record(
         &self,
         drafts: Vec<Draft>,
         array: bool,
         rejected: usize,
-    ) -> Result<(Vec<Outcome>, Option<Entry>), Refusal> {
+    ) -> Result<Vec<Outcome>, Refusal> {
         let mut entry = entry(self.call, Some(self.key), &self.webhook.clock);
         entry.rejected = i32::try_from(rejected).unwrap_or(i32::MAX);
         if !self.call.dry_run {
-            return Ok((self.webhook.recorder.record(drafts, array, entry).await?, None));
+            return Ok(self.webhook.recorder.record(drafts, array, entry).await?);
         }
         let outcomes = self.webhook.previewer.preview(&drafts).await?;
-        let entry = completed(entry, &drafts, array, &outcomes);
-        Ok((outcomes, Some(entry)))
+        self.webhook
+            .filer
+            .file(completed(entry, &drafts, array, &outcomes));
+        Ok(outcomes)
+    }
+
+    /// Marks an answer whose events were committed.
+    fn marked(&self, mut response: Response, recorded: Recorded) -> Response {
+        if !self.call.dry_run {
+            response.extensions_mut().insert(recorded);
+        }
+        response
     }
 }
 
@@ -229,12 +227,4 @@ fn counted(outcomes: &[Outcome]) -> Recorded {
         accepted: fresh + duplicates,
         duplicates,
     }
-}
-
-fn marked(mut response: Response, recorded: Recorded, dry_run: Option<Entry>) -> Response {
-    match dry_run {
-        Some(entry) => drop(response.extensions_mut().insert(DryRun(entry))),
-        None => drop(response.extensions_mut().insert(recorded)),
-    }
-    response
 }

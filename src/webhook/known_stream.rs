@@ -3,10 +3,8 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
-use axum::extract::{ConnectInfo, Request, State};
-use axum::http::{HeaderMap, Uri};
-use axum::middleware::Next;
-use axum::response::{IntoResponse as _, Response};
+use axum::extract::ConnectInfo;
+use axum::http::request::Parts;
 use chrono::{DateTime, Utc};
 use percent_encoding::percent_decode_str;
 use uuid::Uuid;
@@ -17,7 +15,7 @@ use crate::domain::text::shown;
 use crate::streams::Stream;
 
 /// A request to a stream that is known.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Call {
     /// Its settings.
     pub stream: Arc<Stream>,
@@ -31,21 +29,10 @@ pub struct Call {
     pub dry_run: bool,
 }
 
-pub async fn find(State(webhook): State<Webhook>, mut request: Request, next: Next) -> Response {
-    let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
-    let peer = peer.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |info| info.0.ip());
-    match known(&webhook, request.uri(), request.headers(), peer).await {
-        Ok(call) => {
-            request.extensions_mut().insert(call);
-            next.run(request).await
-        }
-        Err(refusal) => refusal.into_response(),
-    }
-}
-
-async fn known(webhook: &Webhook, uri: &Uri, headers: &HeaderMap, peer: IpAddr) -> Result<Call, Refusal> {
+/// Finds what the request calls.
+pub async fn find(webhook: &Webhook, head: &Parts) -> Result<Call, Refusal> {
     // `/webhooks/custom/{attribution_id}/{topic}`, which the router has found to be of this shape.
-    let mut segments = uri.path().split('/').skip(3);
+    let mut segments = head.uri.path().split('/').skip(3);
     let (id, topic) = (
         segments.next().unwrap_or_default(),
         segments.next().unwrap_or_default(),
@@ -64,9 +51,15 @@ async fn known(webhook: &Webhook, uri: &Uri, headers: &HeaderMap, peer: IpAddr) 
         stream,
         topic: shown(&percent_decode_str(topic).decode_utf8_lossy(), 64),
         received_at: webhook.clock.now(),
-        client: webhook.proxies.client(peer, headers),
-        dry_run: uri
+        client: webhook.proxies.client(peer(head), &head.headers),
+        dry_run: head
+            .uri
             .query()
             .is_some_and(|query| query.split('&').any(|pair| pair == "dry_run=true")),
     })
+}
+
+fn peer(head: &Parts) -> IpAddr {
+    let info = head.extensions.get::<ConnectInfo<SocketAddr>>();
+    info.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |info| info.0.ip())
 }

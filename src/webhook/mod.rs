@@ -23,8 +23,7 @@ use crate::streams::Streams;
 pub use answer::Recorded;
 pub use router::router;
 
-/// What the webhook needs of the service.
-#[derive(Clone)]
+/// What the webhook needs of the service; every request holds it, so it is shared and not copied.
 pub struct Webhook {
     /// Attribution IDs.
     pub streams: Arc<Streams>,

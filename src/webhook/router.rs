@@ -1,25 +1,57 @@
-//! The webhook's layers, in the order of its checks; each is a file and leaves a typed value for the next.
+//! The webhook's route, and its checks in the order of the contract. Each check is a file, and leaves a typed value for the next.
+
+use std::sync::Arc;
 
 use axum::Router;
+use axum::extract::{Request, State};
 use axum::http::Method;
-use axum::middleware::from_fn_with_state;
+use axum::response::{IntoResponse as _, Response};
 use axum::routing::post;
 
-use super::{Webhook, authenticate, body, file_refusal, handler, known_stream, limit};
+use super::handler::Received;
+use super::{Webhook, authenticate, body, file_refusal, known_stream, limit};
 use crate::platform::problem::Problem;
 
-/// The route with its layers.
-pub fn router(webhook: Webhook) -> Router {
-    let state = || webhook.clone();
-    // Added innermost first: the last one meets a request first. They guard POST alone: another method is turned away before any check and
-    // learns nothing of what exists.
-    let receive = post(handler::receive)
-        .layer(from_fn_with_state(state(), body::read)) // 4. type, size, time -> Content
-        .layer(from_fn_with_state(state(), limit::allow)) // 3. the key's allowance -> RateLimit headers
-        .layer(from_fn_with_state(state(), authenticate::prove)) // 2. bearer -> Arc<Key>
-        .layer(from_fn_with_state(state(), file_refusal::file)) // what 2 to 5 refuse gets its audit row
-        .layer(from_fn_with_state(state(), known_stream::find)) // 1. attribution ID -> Call
-        .fallback(async || Problem::method_not_allowed(Method::POST))
-        .with_state(webhook.clone());
-    Router::new().route("/webhooks/custom/{attribution_id}/{topic}", receive)
+/// The route. Another method than POST is turned away before any check, and learns nothing of what exists.
+pub fn router(webhook: Arc<Webhook>) -> Router {
+    let receive = post(receive).fallback(async || Problem::method_not_allowed(Method::POST));
+    Router::new()
+        .route("/webhooks/custom/{attribution_id}/{topic}", receive)
+        .with_state(webhook)
+}
+
+async fn receive(State(webhook): State<Arc<Webhook>>, request: Request) -> Response {
+    let (head, content) = request.into_parts();
+    // 1. attribution ID -> Call; without one there is nothing to file a refusal under
+    let call = match known_stream::find(&webhook, &head).await {
+        Ok(call) => call,
+        Err(refusal) => return refusal.into_response(),
+    };
+    // 2. bearer -> Arc<Key>
+    let key = match authenticate::prove(&webhook, &call, &head.headers).await {
+        Ok(key) => key,
+        Err(refusal) => {
+            let response = refusal.into_response();
+            file_refusal::file(&webhook, &call, None, &response);
+            return response;
+        }
+    };
+    // 3. the key's allowance -> RateLimit headers on every answer from here on
+    let (allowed, limit) = limit::take(&webhook, &key);
+    let received = Received {
+        webhook: &webhook,
+        call: &call,
+        key: &key,
+    };
+    let answer = async {
+        allowed?;
+        // 4. type, size, time -> Bytes
+        let content = body::read(&webhook, &head.headers, content).await?;
+        // 5. and 6. valid, recorded
+        received.answer(&head.headers, &content).await
+    };
+    let mut response = answer.await.into_response();
+    limit.tell(response.headers_mut());
+    file_refusal::file(&webhook, &call, Some(&key), &response);
+    response
 }
