@@ -71,11 +71,9 @@ fn sql(tenants: &Tenants) -> String {
              from (select g as index, '{property}'::uuid as property_id, {visitor},
                  now() as before from generate_series(1, {ROWS}) g offset 0) w
              cross join lateral (
-                 (select * from sessions t where t.property_id = w.property_id and t.visitor_id = w.visitor_id and not t.direct
-                      and t.started_at < w.before order by t.started_at desc limit 50)
-                 union all
-                 (select * from sessions d where d.property_id = w.property_id and d.visitor_id = w.visitor_id and d.direct
-                      and d.started_at < w.before order by d.started_at desc limit 1)) s"
+                 select session_id, started_at, direct, source, medium, campaign, campaign_id, click_id from sessions t
+                 where t.property_id = w.property_id and t.visitor_id = w.visitor_id and t.direct = false and t.started_at < w.before
+                 order by t.started_at desc limit 50) s"
         ),
         "begin".to_owned(),
         format!(

@@ -55,6 +55,12 @@ impl Attribution {
     }
 }
 
+/// From when on a touch counts for a conversion at `event_time`: the beginning of that second, because senders round.
+pub fn window_start(event_time: DateTime<Utc>, lookback: TimeDelta) -> DateTime<Utc> {
+    let start = event_time - lookback;
+    DateTime::from_timestamp(start.timestamp(), 0).unwrap_or(start)
+}
+
 /// The journey to a conversion at `event_time`, out of `touches` in any order. The window reaches from the click `lookback` back to
 /// `event_time`, both ends in it, compared by whole seconds because senders round. Direct visits count only where there is nothing else,
 /// and then the last one alone.

@@ -3,5 +3,5 @@
 mod matching;
 mod models;
 
-pub use matching::{Attribution, UnmatchedReason, attribute};
+pub use matching::{Attribution, UnmatchedReason, attribute, window_start};
 pub use models::{UNITS, Weights, weigh};

@@ -8,7 +8,7 @@ use super::outcome::{Outcome, Receipt};
 use super::record::{Draft, Identity, seal_context};
 use super::store::{self, First};
 use crate::activity;
-use crate::attribution::{Attribution, UnmatchedReason, attribute};
+use crate::attribution::{Attribution, UnmatchedReason, attribute, window_start};
 use crate::domain::conversion::content_differs;
 use crate::platform::secrets::Sealer;
 use crate::sessions;
@@ -19,6 +19,7 @@ pub async fn attribute_all(
     conn: &mut PgConnection,
     drafts: &[&Draft],
 ) -> Result<Vec<Attribution>, sqlx::Error> {
+    let lookback = |draft: &Draft| chrono::TimeDelta::days(i64::from(draft.origin.lookback_days));
     let (places, wanted): (Vec<usize>, Vec<Wanted<'_>>) = drafts
         .iter()
         .enumerate()
@@ -31,6 +32,7 @@ pub async fn attribute_all(
                     property_id,
                     visitor_id,
                     event_time: draft.conversion.event_time,
+                    window_start: window_start(draft.conversion.event_time, lookback(draft)),
                 },
             ))
         })
@@ -39,8 +41,7 @@ pub async fn attribute_all(
     let mut attributions = vec![Attribution::Unmatched(UnmatchedReason::NoVisitorId); drafts.len()];
     for (place, touches) in places.into_iter().zip(touches) {
         let draft = drafts[place];
-        let lookback = chrono::TimeDelta::days(i64::from(draft.origin.lookback_days));
-        attributions[place] = attribute(touches, draft.conversion.event_time, lookback);
+        attributions[place] = attribute(touches, draft.conversion.event_time, lookback(draft));
     }
     Ok(attributions)
 }

@@ -37,6 +37,8 @@ pub async fn serve(listener: TcpListener, routes: Router, limits: Limits, stop: 
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new())
         .header_read_timeout(limits.head)
+        // Answers are small: copied into one buffer they are one plain write.
+        .writev(false)
         .max_headers(64)
         .max_buf_size(64 * 1024);
     loop {

@@ -24,25 +24,29 @@ pub struct Wanted<'a> {
     pub visitor_id: &'a str,
     /// When the conversion happened.
     pub event_time: DateTime<Utc>,
+    /// From when on a touch counts.
+    pub window_start: DateTime<Utc>,
 }
 
-/// The touches that can matter to each of `wanted`, in its order: of each id that the visitor goes by, the newest touches up to the event
-/// and the newest direct visit; where there is neither, the first session after it, which tells a late click from an unknown visitor.
-/// Two look-ups for the batch, three where somebody has nothing before the event.
+/// The touches that can matter to each of `wanted`, in its order: of each id that the visitor goes by, the newest touches up to the event;
+/// where none of them is in the window, the newest direct visit too; and where there is neither, the first session after the event, which
+/// tells a late click from an unknown visitor. Each is one look-up for the batch, and asks for those alone who need it.
 pub async fn touches(conn: &mut PgConnection, wanted: &[Wanted<'_>]) -> Result<Vec<Vec<Touch>>, sqlx::Error> {
     let mut found: Vec<Vec<Touch>> = vec![Vec::new(); wanted.len()];
     if wanted.is_empty() {
         return Ok(found);
     }
     let links = linked_ids(conn, wanted).await?;
-    let places = by_visitor(wanted, &links);
-    before(conn, &places, &mut found).await?;
-    let empty: Vec<Place<'_>> = places
-        .into_iter()
-        .filter(|place| found[place.index].is_empty())
-        .collect();
-    if !empty.is_empty() {
-        after(conn, &empty, &mut found).await?;
+    let mut places = by_visitor(wanted, &links);
+    before(conn, &places, false, MOST_TOUCHES, &mut found).await?;
+    let in_window = |place: &Place<'_>, touch: &Touch| touch.clicked_at >= wanted[place.index].window_start;
+    places.retain(|place| !found[place.index].iter().any(|touch| in_window(place, touch)));
+    if !places.is_empty() {
+        before(conn, &places, true, 1, &mut found).await?;
+    }
+    places.retain(|place| found[place.index].is_empty());
+    if !places.is_empty() {
+        after(conn, &places, &mut found).await?;
     }
     Ok(found)
 }
@@ -75,28 +79,28 @@ fn by_visitor<'a>(wanted: &[Wanted<'a>], links: &'a HashMap<usize, Vec<String>>)
         .collect()
 }
 
-/// Adds the sessions up to the event.
+/// Adds the newest `most` sessions up to the event, direct ones or others.
 async fn before(
     conn: &mut PgConnection,
     places: &[Place<'_>],
+    direct: bool,
+    most: i64,
     found: &mut [Vec<Touch>],
 ) -> Result<(), sqlx::Error> {
     let rows = sqlx::query!(
-        r#"select w.index as "index!", s.session_id as "session_id!", s.started_at as "started_at!", s.direct as "direct!",
-               s.source, s.medium, s.campaign, s.campaign_id, s.click_id
+        r#"select w.index as "index!", s.session_id, s.started_at, s.source, s.medium, s.campaign, s.campaign_id, s.click_id
            from unnest($1::bigint[], $2::uuid[], $3::text[], $4::timestamptz[]) as w(index, property_id, visitor_id, before)
            cross join lateral (
-               (select * from sessions t where t.property_id = w.property_id and t.visitor_id = w.visitor_id and not t.direct
-                    and t.started_at < w.before order by t.started_at desc limit $5)
-               union all
-               (select * from sessions d where d.property_id = w.property_id and d.visitor_id = w.visitor_id and d.direct
-                    and d.started_at < w.before order by d.started_at desc limit 1)
+               select session_id, started_at, source, medium, campaign, campaign_id, click_id from sessions t
+               where t.property_id = w.property_id and t.visitor_id = w.visitor_id and t.direct = $5 and t.started_at < w.before
+               order by t.started_at desc limit $6
            ) s"#,
         &places.iter().map(|place| place.index as i64).collect::<Vec<_>>(),
         &places.iter().map(|place| place.property_id).collect::<Vec<_>>(),
         &places.iter().map(|place| place.visitor_id).collect::<Vec<_>>() as &[&str],
         &places.iter().map(|place| place.before).collect::<Vec<_>>(),
-        MOST_TOUCHES,
+        direct,
+        most,
     )
     .fetch_all(conn)
     .await?;
@@ -104,7 +108,7 @@ async fn before(
         let touch = Touch {
             session_id: row.session_id,
             clicked_at: row.started_at,
-            direct: row.direct,
+            direct,
             source: row.source,
             medium: row.medium,
             campaign: row.campaign,
