@@ -58,6 +58,8 @@ pub struct Landing {
     pub campaign: Campaign,
     /// Click ids and their companions, by canonical name.
     pub click_ids: BTreeMap<String, String>,
+    /// The click id that told the network before the values were taken out.
+    withheld: Option<&'static ClickId>,
 }
 
 /// Not the URL of a page.
@@ -70,7 +72,7 @@ impl Landing {
     pub fn parse(url: &str, referrer: Option<&str>) -> Result<Self, NotAPage> {
         let page = parse_page(url)?;
         let mut campaign = Campaign::default();
-        let mut click_ids = BTreeMap::new();
+        let (mut click_ids, mut masked_ids) = (BTreeMap::new(), Vec::new());
         for (name, value) in page.query_pairs() {
             let value = kept(&value);
             if value.is_empty() {
@@ -79,6 +81,11 @@ impl Landing {
             if let Some(slot) = campaign.slot(&name) {
                 slot.get_or_insert(value);
             } else if let Some(canonical) = canonical_click_id(&name) {
+                // The browser's script masks them where the visitor has not agreed.
+                if value == MASK {
+                    masked_ids.push(canonical);
+                    continue;
+                }
                 click_ids.entry(canonical.to_owned()).or_insert(value);
             }
         }
@@ -86,18 +93,41 @@ impl Landing {
             .and_then(|text| parse_page(text).ok())
             .filter(|from| is_external(from, &page));
         Ok(Self {
-            url: masked(page),
-            referrer: referrer.map(masked),
+            url: masked(page, is_masked),
+            referrer: referrer.map(|from| masked(from, is_masked)),
             campaign,
             click_ids,
+            withheld: click_id::ALL
+                .iter()
+                .find(|known| masked_ids.contains(&known.name)),
         })
+    }
+
+    /// What may be kept without the visitor's consent to being measured: no value of a click id, and of the referrer its origin. The campaign
+    /// stays, and so does the network that the click id told.
+    pub fn without_consent(mut self) -> Self {
+        self.withheld = self.click_id();
+        self.click_ids.clear();
+        let origin = |text: &str| {
+            Url::parse(text)
+                .ok()
+                .map(|url| url.origin().ascii_serialization())
+        };
+        self.referrer = self.referrer.as_deref().and_then(origin);
+        if let Ok(url) = Url::parse(&self.url) {
+            self.url = masked(url, |name| canonical_click_id(name).is_some());
+        }
+        self
     }
 
     /// The click id that tells the network.
     pub fn click_id(&self) -> Option<&'static ClickId> {
-        click_id::ALL
-            .iter()
-            .find(|known| self.click_ids.contains_key(known.name))
+        let there = || {
+            click_id::ALL
+                .iter()
+                .find(|known| self.click_ids.contains_key(known.name))
+        };
+        there().or(self.withheld)
     }
 
     /// Whether it is no touch at all: nobody sent the visitor.
@@ -187,25 +217,25 @@ fn bare_host(host: &str) -> &str {
     host.strip_prefix("www.").unwrap_or(host)
 }
 
-/// The URL without credentials, and without the values of sensitive parameters.
-fn masked(mut url: Url) -> String {
+/// The URL without credentials, and without the values of the parameters that `hides` names.
+fn masked(mut url: Url, hides: impl Fn(&str) -> bool) -> String {
     // Only a URL without a host refuses these, and it has been turned away.
     let _without_user = url.set_username("");
     let _without_password = url.set_password(None);
-    let query = url.query().map(mask_pairs);
+    let query = url.query().map(|pairs| mask_pairs(pairs, &hides));
     url.set_query(query.as_deref());
-    let fragment = url.fragment().map(mask_pairs);
+    let fragment = url.fragment().map(|pairs| mask_pairs(pairs, &hides));
     url.set_fragment(fragment.as_deref());
     url.into()
 }
 
 /// Masks `name=value` pairs in place, so that everything else stays as it was sent.
-fn mask_pairs(pairs: &str) -> String {
+fn mask_pairs(pairs: &str, hides: &impl Fn(&str) -> bool) -> String {
     let mask = |pair: &str| {
         let name = pair.split('=').next().unwrap_or_default();
         let decoded = percent_encoding::percent_decode_str(name).decode_utf8_lossy();
         // A single-page application's route may hold a query of its own: `#/route?token=...`.
-        let sensitive = pair.contains('=') && is_masked(decoded.rsplit('?').next().unwrap_or_default());
+        let sensitive = pair.contains('=') && hides(decoded.rsplit('?').next().unwrap_or_default());
         if sensitive {
             format!("{name}={MASK}")
         } else {
@@ -304,6 +334,24 @@ mod tests {
             assert_eq!(landing.medium().as_deref(), *medium, "{url}");
             assert_eq!(landing.click_id().map(|id| id.name), *click_id, "{url}");
         }
+    }
+
+    #[test]
+    fn without_consent_the_campaign_and_the_network_stay() {
+        let url = "https://shop.example/?utm_campaign=spring&GCLID=abc&s_kwcid=x#r?fbclid=y";
+        let landing = landing(url, Some("https://news.example/a?b=c")).without_consent();
+        assert_eq!(
+            landing.url,
+            "https://shop.example/?utm_campaign=spring&GCLID=[MASKED]&s_kwcid=[MASKED]#r?fbclid=[MASKED]"
+        );
+        assert_eq!(landing.referrer.as_deref(), Some("https://news.example"));
+        assert_eq!(landing.click_ids, BTreeMap::new());
+        let told = |landing: &Landing| (landing.click_id().map(|id| id.name), landing.source());
+        assert_eq!(told(&landing), (Some("gclid"), Some("google".to_owned())));
+        // What was masked on the way here tells the same, and keeps no value either.
+        let again = Landing::parse(&landing.url, None).unwrap();
+        assert_eq!(told(&again), told(&landing));
+        assert_eq!(again.click_ids, BTreeMap::new());
     }
 
     #[test]

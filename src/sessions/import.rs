@@ -82,6 +82,7 @@ fn build(line: &Line<'_>, faults: &mut Faults) -> Option<Session> {
         fits
     });
     let mut landing = landing?;
+    let consent = line.consent.unwrap_or_default();
     for (slot, explicit) in [
         (&mut landing.campaign.source, &line.source),
         (&mut landing.campaign.medium, &line.medium),
@@ -108,6 +109,10 @@ fn build(line: &Line<'_>, faults: &mut Faults) -> Option<Session> {
             Some(canonical) => drop(landing.click_ids.insert(canonical.to_owned(), value.clone())),
         }
     }
+    // Whoever imports answers for what is there to import; only a plain refusal of the visitor's overrules it.
+    if consent.analytics == Some(false) {
+        landing = landing.without_consent();
+    }
     let (attribution_id, visitor_id, started_at) = (attribution_id?, visitor_id?, started_at?);
     let session_id = match session_id {
         Some(id) => id.to_owned(),
@@ -123,7 +128,7 @@ fn build(line: &Line<'_>, faults: &mut Faults) -> Option<Session> {
         medium: landing.medium(),
         click_id: landing.click_id().map(|id| id.name.to_owned()),
         click_ids: landing.click_ids.clone(),
-        consent: line.consent.unwrap_or_default(),
+        consent,
         client: Client {
             ip: ip.map(str::to_owned),
             user_agent: line
@@ -218,6 +223,21 @@ mod tests {
         assert_eq!(session.landing.campaign.campaign.as_deref(), Some("winter"));
         assert_eq!(session.click_ids["msclkid"], "m");
         assert!(!session.direct);
+    }
+
+    #[test]
+    fn a_refusal_to_be_measured_is_heeded() {
+        let session = parse_line(&line(
+            r#","click_ids":{"fbclid":"f"},"consent":{"analytics":false}"#,
+        ))
+        .unwrap();
+        assert_eq!(session.click_ids, BTreeMap::new());
+        assert_eq!(session.click_id.as_deref(), Some("gclid"));
+        assert!(
+            session.landing.url.ends_with("gclid=[MASKED]"),
+            "{}",
+            session.landing.url
+        );
     }
 
     #[test]

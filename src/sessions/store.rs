@@ -29,8 +29,8 @@ pub struct Wanted<'a> {
 }
 
 /// The touches that can matter to each of `wanted`, in its order: of each id that the visitor goes by, the newest touches up to the event;
-/// where none of them is in the window, the newest direct visit too; and where there is neither, the first session after the event, which
-/// tells a late click from an unknown visitor. Each is one look-up for the batch, and asks for those alone who need it.
+/// where none of them is in the window, the newest direct visit too, and the first session after the event, which tells a late click from
+/// an unknown visitor. Each is one look-up for the batch, and asks for those alone who need it.
 pub async fn touches(conn: &mut PgConnection, wanted: &[Wanted<'_>]) -> Result<Vec<Vec<Touch>>, sqlx::Error> {
     let mut found: Vec<Vec<Touch>> = vec![Vec::new(); wanted.len()];
     if wanted.is_empty() {
@@ -44,7 +44,7 @@ pub async fn touches(conn: &mut PgConnection, wanted: &[Wanted<'_>]) -> Result<V
     if !places.is_empty() {
         before(conn, &places, true, 1, &mut found).await?;
     }
-    places.retain(|place| found[place.index].is_empty());
+    places.retain(|place| !found[place.index].iter().any(|touch| in_window(place, touch)));
     if !places.is_empty() {
         after(conn, &places, &mut found).await?;
     }

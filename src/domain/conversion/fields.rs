@@ -5,13 +5,36 @@ use std::borrow::Cow;
 use serde_json::value::RawValue;
 
 use crate::domain::json::{self, Kind, Object};
-use crate::domain::personal::is_sealed;
 
 /// Older names that are still understood.
 const ALIASES: [(&str, &str); 3] = [
     ("transaction_id", "conversion_id"),
     ("product_id", "id"),
     ("product_name", "name"),
+];
+
+/// Fields that mean something: sent twice, nobody knows which one is meant.
+pub(super) const KNOWN: [&str; 20] = [
+    "conversion_id",
+    "transaction_id",
+    "value",
+    "currency",
+    "tax",
+    "shipping",
+    "discount",
+    "discount_code",
+    "lead_type",
+    "visitor_id",
+    "user_id",
+    "event_time",
+    "event_name",
+    "purchase_id",
+    "user_data",
+    "products",
+    "consent",
+    "attribution_id",
+    "lib",
+    "lib_version",
 ];
 
 /// The value of the field `name`, or of its older name; null, like absence, is nothing.
@@ -31,11 +54,13 @@ pub fn get<'a>(object: &Object<'a>, name: &str) -> Option<&'a RawValue> {
     })
 }
 
-/// Splits an event into the JSON text that is kept in clear and the one that is sealed, each field as it was sent.
+/// Splits an event into the JSON text that is kept in clear and the one that is sealed, each field as it was sent. In clear are the fields
+/// that the schema knows and that hold nothing personal: what an unknown field holds, nobody can tell.
 pub fn split(object: &Object<'_>) -> (String, Option<String>) {
     let (mut clear, mut sealed) = (String::with_capacity(512), String::new());
     for (name, raw) in &object.fields {
-        let text = if is_sealed(name) { &mut sealed } else { &mut clear };
+        let in_clear = KNOWN.contains(&name.as_ref()) && name != "user_data";
+        let text = if in_clear { &mut clear } else { &mut sealed };
         text.push(if text.is_empty() { '{' } else { ',' });
         push_name(text, name);
         text.push(':');
@@ -112,13 +137,12 @@ mod tests {
 
     #[test]
     fn personal_fields_are_split_off() {
-        let event =
-            r#"{"conversion_id":"1","user_data":{"email":"a@b.c"},"x":[1, 2],"Email":"d@e.f","q\"":1}"#;
+        let event = r#"{"conversion_id":"1","user_data":{"email":"a@b.c"},"products":[1, 2],"Email":"d@e.f","q\"":1}"#;
         let (clear, sealed) = split(&serde_json::from_str(event).unwrap());
-        assert_eq!(clear, r#"{"conversion_id":"1","x":[1, 2],"q\"":1}"#);
+        assert_eq!(clear, r#"{"conversion_id":"1","products":[1, 2]}"#);
         assert_eq!(
             sealed.unwrap(),
-            r#"{"user_data":{"email":"a@b.c"},"Email":"d@e.f"}"#
+            r#"{"user_data":{"email":"a@b.c"},"Email":"d@e.f","q\"":1}"#
         );
         assert_eq!(
             split(&serde_json::from_str("{}").unwrap()),

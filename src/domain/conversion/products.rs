@@ -41,15 +41,14 @@ fn check_one(reader: &mut Reader, path: &str, raw: &RawValue) {
         Some(raw) => drop(reader.identifier(&format!("{path}.id"), raw, MOST_CHARS)),
     }
     for name in TEXTS {
-        if let Some(raw) = fields::get(&product, name) {
+        if let Some(raw) = reader.present_in(&product, path, name) {
             text(reader, &format!("{path}.{name}"), raw);
         }
     }
-    if let Some(raw) = fields::get(&product, "currency") {
+    if let Some(raw) = reader.present_in(&product, path, "currency") {
         let path = format!("{path}.currency");
         match json::string(raw) {
             None => reader.wrong_type(&path, "a string", raw),
-            Some(code) if code.is_empty() => {}
             Some(code) if code.parse::<Currency>().is_err() => {
                 reader.faults.add(
                     path,
@@ -60,10 +59,10 @@ fn check_one(reader: &mut Reader, path: &str, raw: &RawValue) {
             Some(_) => {}
         }
     }
-    if let Some(raw) = fields::get(&product, "quantity") {
+    if let Some(raw) = reader.present_in(&product, path, "quantity") {
         quantity(reader, format!("{path}.quantity"), raw);
     }
-    if let Some(raw) = fields::get(&product, "price") {
+    if let Some(raw) = reader.present_in(&product, path, "price") {
         let _checked = reader.amount(&format!("{path}.price"), raw);
     }
 }

@@ -1,4 +1,4 @@
-//! `user_data`: identifiers for forwarding. A wrong type is a fault; a value that no ad platform could use is a warning.
+//! `user_data`: identifiers for forwarding. One that no ad platform could use is a warning, whatever is wrong with it: the event stands.
 
 use serde_json::value::RawValue;
 
@@ -27,6 +27,15 @@ pub fn check(reader: &mut Reader, raw: &RawValue) {
     let Some(raw) = super::fields::get(&object, "address") else {
         return;
     };
+    if Kind::of(raw) != Kind::Object {
+        not_forwarded(
+            reader,
+            "user_data.address".to_owned(),
+            "wrong_type",
+            "is no object",
+        );
+        return;
+    }
     let Some(address) = reader.object("user_data.address", raw) else {
         return;
     };
@@ -51,10 +60,7 @@ fn identifier(
     };
     let path = format!("{path}.{name}");
     let Some(text) = json::string(raw) else {
-        let found = Kind::of(raw).describe();
-        reader
-            .faults
-            .add(path, "wrong_type", format!("must be a string, not {found}"));
+        not_forwarded(reader, path, "wrong_type", "is no string");
         return;
     };
     let text = text.trim();
@@ -64,8 +70,12 @@ fn identifier(
         _ => unusable(text),
     };
     if let Some((code, message)) = problem {
-        reader.warn(path, code, format!("{message}: kept, but not forwarded"));
+        not_forwarded(reader, path, code, message);
     }
+}
+
+fn not_forwarded(reader: &mut Reader, path: String, code: &'static str, message: &str) {
+    reader.warn(path, code, format!("{message}: kept, but not forwarded"));
 }
 
 /// 64 hex digits: hashed by the sender already.
