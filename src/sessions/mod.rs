@@ -2,6 +2,7 @@
 
 pub mod import;
 pub mod store;
+pub mod tracking;
 
 use std::collections::BTreeMap;
 

@@ -1,0 +1,3 @@
+//! From a browser's events to sessions.
+
+pub mod timeline;
