@@ -12,6 +12,7 @@ mod bad_input;
 mod command_line;
 mod documentation;
 mod faults;
+mod log;
 mod postgres_killed;
 mod ranks;
 mod recording;
