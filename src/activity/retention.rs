@@ -9,29 +9,22 @@ use crate::domain::tenant::Tenant;
 /// Rows deleted in one statement: short locks, and room for the recorder in between.
 const CHUNK: i64 = 5000;
 
-/// Deletes what is older than `cutoff` in the streams named; how many rows it was.
-pub async fn keep_short(
-    pool: &PgPool,
-    tenants: &[Tenant],
-    cutoff: DateTime<Utc>,
-) -> Result<u64, sqlx::Error> {
+/// Deletes what is older than `cutoff` in a stream; how many rows it was.
+pub async fn keep_short(pool: &PgPool, tenant: Tenant, cutoff: DateTime<Utc>) -> Result<u64, sqlx::Error> {
     let mut deleted = 0;
-    for tenant in tenants {
-        loop {
-            let mut conn = pool.acquire().await?;
-            let chunk = store::delete_before(
-                &mut conn,
-                tenant.property_id,
-                tenant.attribution_id,
-                cutoff,
-                CHUNK,
-            )
-            .await?;
-            deleted += chunk;
-            if chunk < CHUNK.unsigned_abs() {
-                break;
-            }
+    loop {
+        let mut conn = pool.acquire().await?;
+        let chunk = store::delete_before(
+            &mut conn,
+            tenant.property_id,
+            tenant.attribution_id,
+            cutoff,
+            CHUNK,
+        )
+        .await?;
+        deleted += chunk;
+        if chunk < CHUNK.unsigned_abs() {
+            return Ok(deleted);
         }
     }
-    Ok(deleted)
 }

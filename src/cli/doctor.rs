@@ -31,7 +31,7 @@ enum State {
     Good,
     #[serde(rename = "warn")]
     Warn,
-    #[serde(rename = "FAIL")]
+    #[serde(rename = "fail")]
     Fail,
 }
 

@@ -5,7 +5,7 @@ use uuid::Uuid;
 
 use crate::domain::conversion::Conversion;
 use crate::domain::tenant::Tenant;
-use crate::platform::secrets::Sealer;
+use crate::platform::secrets::{SealError, Sealer};
 
 /// Who sent a conversion, and under which settings.
 #[derive(Debug, Clone)]
@@ -53,16 +53,21 @@ pub struct Draft {
 
 impl Draft {
     /// Seals the personal part.
-    pub fn new(event_id: Uuid, origin: Origin, mut conversion: Conversion, sealer: &Sealer) -> Self {
+    pub fn new(
+        event_id: Uuid,
+        origin: Origin,
+        mut conversion: Conversion,
+        sealer: &Sealer,
+    ) -> Result<Self, SealError> {
         let personal = conversion.personal.take();
         let context = seal_context(origin.tenant.property_id, event_id);
         let personal_sealed = personal.map(|clear| sealer.seal(clear.as_bytes(), &context));
-        Self {
+        Ok(Self {
             event_id,
             origin,
             conversion,
-            personal_sealed,
-        }
+            personal_sealed: personal_sealed.transpose()?,
+        })
     }
 
     /// What makes it the same conversion as another.

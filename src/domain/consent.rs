@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 /// The four flags of a payload or a session.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(expecting = "an object")]
 pub struct Consent {
     /// May be measured.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -19,7 +19,7 @@ use crate::platform::cache::SettingsCache;
 use crate::platform::client_ip::limited_as;
 use crate::platform::clock::Clock;
 use crate::platform::password::{HashError, SlowHash};
-use crate::platform::rate::Allowance;
+use crate::platform::rate::{Allowance, Exhausted};
 
 /// Proven tokens that are remembered, at most.
 const PROOFS: u64 = 100_000;
@@ -31,7 +31,8 @@ pub struct Authenticator {
     pool: PgPool,
     clock: Clock,
     hash: SlowHash,
-    /// Token (under a keyed hash) -> the key whose secret it is. A fact that never changes, so revoking needs no proof again.
+    /// Attribution ID and token (under a keyed hash) -> the key whose secret it is. A fact that never changes, so revoking needs no proof
+    /// again.
     proofs: Cache<[u8; 32], Proof>,
     /// What makes the cache's keys worthless outside this process.
     pepper: [u8; 32],
@@ -47,6 +48,17 @@ pub struct Authenticator {
 struct Proof {
     property_id: Uuid,
     key_id: Uuid,
+}
+
+/// Why a token was not proven. All requests that wait for one proof get the same.
+#[derive(Debug)]
+enum NotProven {
+    /// It is no key of this attribution ID.
+    Invalid,
+    /// The address of the request that did the work for all has nothing left. The others may have.
+    GivenUp,
+    /// It cannot be found out now.
+    Unavailable(String),
 }
 
 /// Why a request is not let in.
@@ -77,9 +89,23 @@ impl From<Arc<sqlx::Error>> for Refusal {
     }
 }
 
-impl From<HashError> for Refusal {
+impl From<sqlx::Error> for NotProven {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Unavailable(error.to_string())
+    }
+}
+
+impl From<HashError> for NotProven {
     fn from(error: HashError) -> Self {
         Self::Unavailable(error.to_string())
+    }
+}
+
+impl From<Exhausted> for Refusal {
+    fn from(exhausted: Exhausted) -> Self {
+        Self::TooManyFailures {
+            retry_after: exhausted.retry_after,
+        }
     }
 }
 
@@ -104,110 +130,108 @@ impl Authenticator {
         }
     }
 
-    /// The key that the header proves, of this very stream, and in force.
+    /// The key that the header proves, of this very stream, and in force. Who fails pays for it, out of what the client's address has left;
+    /// when that is nothing, an unknown token is refused before anything slow is done.
     pub async fn authenticate(
         &self,
         headers: &HeaderMap,
         tenant: Tenant,
         client: IpAddr,
     ) -> Result<Arc<Key>, Refusal> {
-        let proven = match read_header(headers) {
-            Ok(token) => self.prove(token, tenant, client).await,
-            Err(refusal) => Err(self.count_failure(client).err().unwrap_or(refusal)),
+        let proven = async { self.prove(&read_header(headers)?, tenant, client).await };
+        let refusal = match proven.await {
+            Ok(key) if key.attribution_id != tenant.attribution_id => Refusal::Invalid,
+            Ok(key) if key.revoked_at.is_some() => Refusal::Revoked,
+            Ok(key) if key.expires_at.is_some_and(|end| end <= self.clock.now()) => Refusal::Expired,
+            Ok(key) => return Ok(key),
+            // No failure of the sender's, or one that it cannot pay for.
+            Err(refusal @ (Refusal::Unavailable(_) | Refusal::TooManyFailures { .. })) => {
+                return Err(refusal);
+            }
+            Err(refusal) => refusal,
         };
-        let (key, counted) = proven?;
-        let refusal = if key.attribution_id != tenant.attribution_id {
-            Refusal::Invalid
-        } else if key.revoked_at.is_some() {
-            Refusal::Revoked
-        } else if key.expires_at.is_some_and(|end| end <= self.clock.now()) {
-            Refusal::Expired
-        } else {
-            return Ok(key);
-        };
-        if counted {
-            return Err(refusal);
-        }
-        Err(self.count_failure(client).err().unwrap_or(refusal))
+        self.failures_of(client).take()?;
+        Err(refusal)
     }
 
-    /// The key of a token, and whether the address has paid for the attempt already: it pays before anything slow is done, and a token that
-    /// was proven before is free.
-    async fn prove(&self, token: Token, tenant: Tenant, client: IpAddr) -> Result<(Arc<Key>, bool), Refusal> {
-        let seal = self.fingerprint(&token);
-        let (proof, counted) = match self.proofs.get(&seal).await {
+    /// The key of a token.
+    async fn prove(&self, token: &Token, tenant: Tenant, client: IpAddr) -> Result<Arc<Key>, Refusal> {
+        let seal = self.fingerprint(token, tenant);
+        let proof = match self.proofs.get(&seal).await {
             Some(proof) => {
                 self.hits.increment(1);
-                (proof, false)
+                proof
             }
             None => {
                 self.misses.increment(1);
-                (self.prove_slowly(seal, token, tenant, client).await?, true)
+                self.prove_slowly(seal, token, tenant, client).await?
             }
         };
         let load =
             |id| async move { store::find(&mut *self.pool.acquire().await?, proof.property_id, id).await };
-        match self.keys.get(proof.key_id, load).await? {
-            Some(key) => Ok((key, counted)),
-            None => Err(Refusal::Invalid),
-        }
+        self.keys.get(proof.key_id, load).await?.ok_or(Refusal::Invalid)
     }
 
-    /// Requests that bring the same new token at once are one attempt: one wait, one hash.
+    /// Requests that bring the same new token to the same stream at once share one wait and one hash. What their addresses have left is
+    /// each one's own affair.
     async fn prove_slowly(
         &self,
         seal: [u8; 32],
-        token: Token,
+        token: &Token,
         tenant: Tenant,
         client: IpAddr,
     ) -> Result<Proof, Refusal> {
-        let proof = async {
-            self.count_failure(client)?;
-            let mut conn = self
-                .pool
-                .acquire()
-                .await
-                .map_err(|error| Refusal::Unavailable(error.to_string()))?;
-            let candidates = store::candidates(&mut conn, tenant, token.prefix())
-                .await
-                .map_err(|error| Refusal::Unavailable(error.to_string()))?;
-            // The connection goes back before the slow part.
-            drop(conn);
-            for candidate in candidates {
-                if self
-                    .hash
-                    .verify(token.expose().to_owned(), candidate.hash)
-                    .await?
-                {
-                    return Ok(Proof {
-                        property_id: tenant.property_id,
-                        key_id: candidate.key_id,
-                    });
-                }
+        let failures = self.failures_of(client);
+        loop {
+            failures.look()?;
+            let proof = self.find_proof(token, tenant, &failures);
+            match self.proofs.try_get_with(seal, proof).await {
+                Ok(proof) => return Ok(proof),
+                Err(shared) => match &*shared {
+                    NotProven::Invalid => return Err(Refusal::Invalid),
+                    NotProven::Unavailable(cause) => return Err(Refusal::Unavailable(cause.clone())),
+                    NotProven::GivenUp => {}
+                },
             }
-            Err(Refusal::Invalid)
-        };
-        self.proofs
-            .try_get_with(seal, proof)
-            .await
-            .map_err(|shared: Arc<Refusal>| shared.again())
-    }
-
-    /// Takes one attempt out of what the address has left.
-    fn count_failure(&self, client: IpAddr) -> Result<(), Refusal> {
-        let fresh = || Arc::new(Allowance::new(self.failures_per_minute, self.clock.clone()));
-        let allowance = self.failures.get_with(limited_as(client), fresh);
-        match allowance.take() {
-            Ok(_) => Ok(()),
-            Err(exhausted) => Err(Refusal::TooManyFailures {
-                retry_after: exhausted.retry_after,
-            }),
         }
     }
 
-    fn fingerprint(&self, token: &Token) -> [u8; 32] {
+    /// Looks again before each slow step at what the address has left: many attempts at once get beyond it by as many as there are
+    /// connections and hashes at a time, not by all that wait for one.
+    async fn find_proof(
+        &self,
+        token: &Token,
+        tenant: Tenant,
+        failures: &Allowance,
+    ) -> Result<Proof, NotProven> {
+        let mut conn = self.pool.acquire().await?;
+        failures.look().map_err(|_| NotProven::GivenUp)?;
+        let candidates = store::candidates(&mut conn, tenant, token.prefix()).await?;
+        // The connection goes back before the slowest part.
+        drop(conn);
+        for candidate in candidates {
+            let turn = self.hash.turn().await?;
+            failures.look().map_err(|_| NotProven::GivenUp)?;
+            if turn.verify(token.expose().to_owned(), candidate.hash).await? {
+                return Ok(Proof {
+                    property_id: tenant.property_id,
+                    key_id: candidate.key_id,
+                });
+            }
+        }
+        Err(NotProven::Invalid)
+    }
+
+    /// What the client's address may still fail.
+    fn failures_of(&self, client: IpAddr) -> Arc<Allowance> {
+        let fresh = || Arc::new(Allowance::new(self.failures_per_minute, self.clock.clone()));
+        self.failures.get_with(limited_as(client), fresh)
+    }
+
+    fn fingerprint(&self, token: &Token, tenant: Tenant) -> [u8; 32] {
         Sha256::new()
             .chain_update(self.pepper)
+            .chain_update(tenant.attribution_id)
             .chain_update(token.expose())
             .finalize()
             .into()
@@ -221,23 +245,6 @@ impl Authenticator {
     /// Any key may have changed.
     pub fn forget_all(&self) {
         self.keys.forget_all();
-    }
-}
-
-impl Refusal {
-    /// The same refusal for another request that waited for the same attempt.
-    fn again(&self) -> Self {
-        match self {
-            Self::Missing => Self::Missing,
-            Self::Malformed(why) => Self::Malformed(why),
-            Self::Invalid => Self::Invalid,
-            Self::Revoked => Self::Revoked,
-            Self::Expired => Self::Expired,
-            Self::TooManyFailures { retry_after } => Self::TooManyFailures {
-                retry_after: *retry_after,
-            },
-            Self::Unavailable(cause) => Self::Unavailable(cause.clone()),
-        }
     }
 }
 

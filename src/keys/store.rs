@@ -10,8 +10,6 @@ use crate::domain::tenant::Tenant;
 
 /// Keys with one prefix that are tried, at most: prefixes are random, two alike are already a wonder.
 const MOST_CANDIDATES: i64 = 4;
-/// Rows that a command lists, at most.
-const MOST_LISTED: i64 = 10_000;
 
 /// A key that a token may be.
 pub struct Candidate {
@@ -81,9 +79,8 @@ pub async fn list(conn: &mut PgConnection, attribution_id: Option<Uuid>) -> Resu
     sqlx::query_as!(
         Key,
         "select key_id, property_id, attribution_id, name, prefix, rate_limit, created_at, expires_at, revoked_at, last_used_at
-         from webhook_keys where $1::uuid is null or attribution_id = $1 order by created_at, key_id limit $2",
+         from webhook_keys where $1::uuid is null or attribution_id = $1 order by created_at, key_id",
         attribution_id,
-        MOST_LISTED,
     )
     .fetch_all(conn)
     .await

@@ -2,11 +2,9 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use chrono::{DateTime, SubsecRound as _, TimeZone as _, Utc};
-use governor::clock::{Clock as RateClock, Reference};
-use governor::nanos::Nanos;
 use uuid::Uuid;
 
 /// Where the time comes from.
@@ -54,6 +52,17 @@ impl Clock {
         }
     }
 
+    /// Nanoseconds that only go forward, for the rate limits.
+    pub fn ticks(&self) -> u64 {
+        match &self.0 {
+            Source::System { started } => u64::try_from(started.elapsed().as_nanos()).unwrap_or(u64::MAX),
+            Source::Fixed(micros) => {
+                let micros = u64::try_from(micros.load(Ordering::SeqCst)).unwrap_or(0);
+                micros.saturating_mul(1000)
+            }
+        }
+    }
+
     /// A new UUIDv7.
     pub fn new_id(&self) -> Uuid {
         id_at(self.now(), &rand::random())
@@ -68,42 +77,6 @@ pub fn id_at(at: DateTime<Utc>, random: &[u8; 8]) -> Uuid {
     tail[..2].copy_from_slice(&fraction.to_be_bytes());
     tail[2..].copy_from_slice(random);
     uuid::Builder::from_unix_timestamp_millis(micros / 1000, &tail).into_uuid()
-}
-
-/// Monotonic nanoseconds, for the rate limiters.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Tick(u64);
-
-impl std::ops::Add<Nanos> for Tick {
-    type Output = Self;
-
-    fn add(self, other: Nanos) -> Self {
-        Self(self.0.saturating_add(other.as_u64()))
-    }
-}
-
-impl Reference for Tick {
-    fn duration_since(&self, earlier: Self) -> Nanos {
-        self.0.saturating_sub(earlier.0).into()
-    }
-
-    fn saturating_sub(&self, duration: Nanos) -> Self {
-        Self(self.0.checked_sub(duration.as_u64()).unwrap_or(self.0))
-    }
-}
-
-impl RateClock for Clock {
-    type Instant = Tick;
-
-    fn now(&self) -> Tick {
-        let since = match &self.0 {
-            Source::System { started } => started.elapsed(),
-            Source::Fixed(micros) => {
-                Duration::from_micros(u64::try_from(micros.load(Ordering::SeqCst)).unwrap_or(0))
-            }
-        };
-        Tick(u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
-    }
 }
 
 #[cfg(test)]

@@ -173,6 +173,8 @@ fn tell(error: figment::Error) -> String {
         Kind::UnknownField(_, known) => format!("no such setting; there are: {}", known.join(", ")),
         Kind::UnknownVariant(_, known) => format!("expected one of: {}", known.join(", ")),
         Kind::MissingField(name) => format!("the setting `{name}` is missing"),
+        Kind::Message(text) => without_source(text),
+        Kind::Unsupported(_) | Kind::UnsupportedKey(..) => "a type that no setting has".to_owned(),
         other => other.to_string(),
     };
     // For an unknown setting figment's path ends at the section; its name is in the kind.
@@ -183,7 +185,30 @@ fn tell(error: figment::Error) -> String {
         path.push(name.clone());
     }
     let key = path.join(".");
-    format!("  {key} ({}): {what}", source(error.metadata.as_ref(), &key))
+    let source = source(error.metadata.as_ref(), &key);
+    match key.as_str() {
+        "" => format!("  {source}: {what}"),
+        key => format!("  {key} ({source}): {what}"),
+    }
+}
+
+/// What TOML's parser says and where, without the line that it quotes:
+/// ```text
+/// TOML parse error at line 2, column 19
+///   |
+/// 2 | url = "postgres://user:pass"word@host/database"
+///   |                            ^
+/// expected newline, `#`
+/// ```
+fn without_source(text: &str) -> String {
+    let mut lines = text.lines();
+    match lines.next() {
+        Some(place) if place.starts_with("TOML parse error at ") => {
+            let what: Vec<&str> = lines.skip(3).collect();
+            format!("{place}: {}", what.join(", "))
+        }
+        _ => text.to_owned(),
+    }
 }
 
 fn source(metadata: Option<&figment::Metadata>, key: &str) -> String {
@@ -406,6 +431,38 @@ mod tests {
                 error.contains("server.listen (environment variable TRUSTDATA__SERVER__LISTEN)"),
                 "{error}"
             );
+            Ok(())
+        });
+    }
+
+    #[test]
+    #[expect(clippy::result_large_err, reason = "figment's Jail asks for its error")]
+    fn no_fault_quotes_a_value() {
+        figment::Jail::expect_with(|jail| {
+            for (content, expected) in [
+                (
+                    "[database]\nurl = \"postgres://u:hush\"w@h/db\"\n",
+                    "line 2, column 26: ",
+                ),
+                ("[database]\nurl = postgres://u:hush@h/db\n", "line 2, column 7: "),
+                (
+                    "[database]\nurl = \"postgres://u:hush\\q@h/db\"\n",
+                    "line 2, column ",
+                ),
+                ("[database]\nmigrate = \"hush\"\n", "expected a boolean"),
+                ("[secrets]\nseal_key = [\"hush\"]\n", "expected a string"),
+                ("[server]\nlisten = \"hush\"\n", "server.listen"),
+                ("[server]\nread_timeout = \"hush\"\n", "expected seconds"),
+                (
+                    "[server]\ntrusted_proxies = [\"hush\"]\n",
+                    "server.trusted_proxies",
+                ),
+            ] {
+                jail.create_file("t.toml", content)?;
+                let error = load(Some(Path::new("t.toml"))).unwrap_err().to_string();
+                assert!(error.contains(expected) && error.contains("t.toml"), "{error}");
+                assert!(!error.contains("hush"), "{error}");
+            }
             Ok(())
         });
     }

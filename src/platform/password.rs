@@ -5,7 +5,7 @@ use std::sync::Arc;
 use argon2::Argon2;
 use argon2::password_hash::{PasswordHasher as _, PasswordVerifier};
 use metrics::Counter;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// Hashes and verifies secrets.
 #[derive(Clone)]
@@ -29,9 +29,19 @@ impl SlowHash {
         }
     }
 
+    /// Waits for the right to compute one hash.
+    pub async fn turn(&self) -> Result<Turn, HashError> {
+        let permit = Arc::clone(&self.permits).acquire_owned().await;
+        Ok(Turn {
+            permit: permit.map_err(|error| HashError(error.to_string()))?,
+            runs: self.runs.clone(),
+        })
+    }
+
     /// The hash of a secret, as a PHC string.
     pub async fn hash(&self, secret: String) -> Result<String, HashError> {
-        self.run(move || {
+        let turn = self.turn().await?;
+        turn.run(move || {
             Argon2::default()
                 .hash_password(secret.as_bytes())
                 .map(|hash| hash.to_string())
@@ -39,9 +49,17 @@ impl SlowHash {
         .await?
         .map_err(|error| HashError(error.to_string()))
     }
+}
 
+/// The right to compute one hash.
+pub struct Turn {
+    permit: OwnedSemaphorePermit,
+    runs: Counter,
+}
+
+impl Turn {
     /// Whether `secret` is what was hashed. A hash that cannot be read matches nothing.
-    pub async fn verify(&self, secret: String, hash: String) -> Result<bool, HashError> {
+    pub async fn verify(self, secret: String, hash: String) -> Result<bool, HashError> {
         self.run(move || {
             PasswordVerifier::<str>::verify_password(&Argon2::default(), secret.as_bytes(), hash.as_str())
                 .is_ok()
@@ -49,18 +67,32 @@ impl SlowHash {
         .await
     }
 
-    async fn run<T: Send + 'static>(
-        &self,
-        work: impl FnOnce() -> T + Send + 'static,
-    ) -> Result<T, HashError> {
-        let _permit = self
-            .permits
-            .acquire()
-            .await
-            .map_err(|error| HashError(error.to_string()))?;
+    /// The turn lasts as long as the work does: it goes on when its caller has gone away.
+    async fn run<T: Send + 'static>(self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, HashError> {
         self.runs.increment(1);
+        let work = move || {
+            let _permit = self.permit;
+            work()
+        };
         tokio::task::spawn_blocking(work)
             .await
             .map_err(|error| HashError(error.to_string()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_caller_that_goes_away_leaves_its_turn_to_the_work() {
+        let hash = SlowHash::new(1);
+        let started = tokio::time::timeout(Duration::ZERO, hash.hash("secret".to_owned())).await;
+        assert!(started.is_err(), "argon2 takes longer than that");
+        assert_eq!(hash.permits.available_permits(), 0);
+        assert!(hash.hash("another".to_owned()).await.is_ok());
+        assert_eq!(hash.permits.available_permits(), 1);
     }
 }

@@ -1,20 +1,20 @@
 //! Allowances: so many a minute, usable in one burst, coming back evenly (GCRA).
 
 use std::num::NonZeroU32;
-use std::time::Duration;
-
-use governor::clock::Clock as RateClock;
-use governor::middleware::StateInformationMiddleware;
-use governor::state::{InMemoryState, NotKeyed};
-use governor::{Quota, RateLimiter};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::clock::Clock;
+
+/// In nanoseconds.
+const SECOND: u64 = 1_000_000_000;
+const MINUTE: u64 = 60 * SECOND;
 
 /// One caller's allowance.
 pub struct Allowance {
     clock: Clock,
     per_minute: NonZeroU32,
-    limiter: RateLimiter<NotKeyed, InMemoryState, Clock, StateInformationMiddleware>,
+    /// The clock's nanoseconds at which the allowance is full again: all that there is to know.
+    full_at: AtomicU64,
 }
 
 /// What was left after a request was let in.
@@ -38,12 +38,10 @@ pub struct Exhausted {
 impl Allowance {
     /// A full allowance of `per_minute` requests.
     pub fn new(per_minute: NonZeroU32, clock: Clock) -> Self {
-        let limiter = RateLimiter::direct_with_clock(Quota::per_minute(per_minute), clock.clone())
-            .with_middleware::<StateInformationMiddleware>();
         Self {
             clock,
             per_minute,
-            limiter,
+            full_at: AtomicU64::new(0),
         }
     }
 
@@ -54,31 +52,48 @@ impl Allowance {
 
     /// Takes one request out of the allowance.
     pub fn take(&self) -> Result<Left, Exhausted> {
-        match self.limiter.check() {
-            Ok(state) => {
-                let remaining = state.remaining_burst_capacity();
-                Ok(Left {
-                    remaining,
-                    full_in: self.refill_seconds(self.per_minute.get().saturating_sub(remaining)),
-                })
+        let now = self.clock.ticks();
+        let mut full_at = self.full_at.load(Ordering::Acquire);
+        loop {
+            let (next, left) = self.next(full_at, now)?;
+            match self
+                .full_at
+                .compare_exchange_weak(full_at, next, Ordering::AcqRel, Ordering::Acquire)
+            {
+                Ok(_) => return Ok(left),
+                Err(changed) => full_at = changed,
             }
-            Err(not_until) => {
-                let wait = not_until.wait_time_from(RateClock::now(&self.clock));
-                Err(Exhausted {
-                    retry_after: whole_seconds(wait).max(1),
-                    full_in: self.refill_seconds(self.per_minute.get()),
-                })
+        }
+    }
+
+    /// Whether a request would be let in; takes nothing.
+    pub fn look(&self) -> Result<(), Exhausted> {
+        let full_at = self.full_at.load(Ordering::Acquire);
+        self.next(full_at, self.clock.ticks()).map(drop)
+    }
+
+    /// One request more: when the allowance is full then, and what is left.
+    fn next(&self, full_at: u64, now: u64) -> Result<(u64, Left), Exhausted> {
+        let each = (MINUTE / u64::from(self.per_minute.get())).max(1);
+        let whole = each.saturating_mul(u64::from(self.per_minute.get()));
+        let next = full_at.max(now).saturating_add(each);
+        let used = next - now;
+        match whole.checked_sub(used) {
+            Some(left) => {
+                let remaining = u32::try_from(left / each).unwrap_or(u32::MAX);
+                let full_in = self.refill_seconds(self.per_minute.get().saturating_sub(remaining));
+                Ok((next, Left { remaining, full_in }))
             }
+            None => Err(Exhausted {
+                retry_after: (used - whole).div_ceil(SECOND).max(1),
+                full_in: self.refill_seconds(self.per_minute.get()),
+            }),
         }
     }
 
     fn refill_seconds(&self, used: u32) -> u64 {
         (u64::from(used) * 60).div_ceil(u64::from(self.per_minute.get()))
     }
-}
-
-fn whole_seconds(wait: Duration) -> u64 {
-    wait.as_secs() + u64::from(wait.subsec_nanos() > 0)
 }
 
 #[cfg(test)]
@@ -119,6 +134,21 @@ mod tests {
             })
         );
         assert!(allowance.take().is_err());
+    }
+
+    #[test]
+    fn a_look_takes_nothing() {
+        let clock = Clock::fixed(DateTime::from_timestamp(1_800_000_000, 0).unwrap());
+        let allowance = Allowance::new(NonZeroU32::new(2).unwrap(), clock.clone());
+        for _ in 0..2 {
+            assert_eq!(allowance.look(), Ok(()));
+            assert_eq!(allowance.look(), Ok(()));
+            allowance.take().unwrap();
+        }
+        let none = allowance.look().unwrap_err();
+        assert_eq!(none.retry_after, 30);
+        clock.advance(chrono::Duration::seconds(30));
+        assert_eq!(allowance.look(), Ok(()));
     }
 
     #[test]

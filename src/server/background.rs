@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::PgPool;
+use uuid::Uuid;
 
 use super::app::pool_gauges;
 use crate::activity;
 use crate::conversions::Recorder;
-use crate::domain::tenant::Tenant;
 use crate::platform::clock::Clock;
 use crate::streams;
 
@@ -18,15 +18,29 @@ pub async fn retention(pool: PgPool, clock: Clock, days: u16) {
     loop {
         hourly.tick().await;
         let cutoff = clock.now() - TimeDelta::days(i64::from(days));
-        let swept = async {
-            let streams = streams::store::list_streams(&mut *pool.acquire().await?).await?;
-            let tenants: Vec<Tenant> = streams.iter().map(streams::Stream::tenant).collect();
-            activity::keep_short(&pool, &tenants, cutoff).await
-        };
-        match swept.await {
+        match sweep(&pool, cutoff).await {
             Ok(0) => {}
             Ok(rows) => tracing::info!(rows, "activity past its retention was deleted"),
-            Err(error) => tracing::warn!(%error, "activity past its retention was not deleted"),
+            Err(error) => tracing::warn!(%error, "activity past its retention was not all deleted"),
+        }
+    }
+}
+
+/// Goes through all streams, and past those where it fails. The rows deleted, or the last failure.
+async fn sweep(pool: &PgPool, cutoff: DateTime<Utc>) -> Result<u64, sqlx::Error> {
+    let (mut deleted, mut failed) = (0, None);
+    let mut after = Uuid::nil();
+    loop {
+        let page = streams::store::next_streams(&mut *pool.acquire().await?, after).await?;
+        let Some(last) = page.last() else {
+            return failed.map_or(Ok(deleted), Err);
+        };
+        after = last.attribution_id;
+        for stream in &page {
+            match activity::keep_short(pool, stream.tenant(), cutoff).await {
+                Ok(rows) => deleted += rows,
+                Err(error) => failed = Some(error),
+            }
         }
     }
 }

@@ -60,6 +60,9 @@ pub async fn run(config: Config) -> Result<(), StartError> {
         }
     });
 
+    // Before anybody is told that the service runs: a stop that comes at once is a stop like any other.
+    let mut terminate = signal(SignalKind::terminate()).map_err(StartError::Signals)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(StartError::Signals)?;
     let stop = CancellationToken::new();
     // A quarter of the grace is kept for what the requests leave behind: settling and writing.
     let (for_requests, for_the_rest) = (
@@ -83,9 +86,6 @@ pub async fn run(config: Config) -> Result<(), StartError> {
         stop.clone(),
     ));
     tracing::info!(listen = %config.server.listen, internal = %config.server.internal_listen, "serving");
-
-    let mut terminate = signal(SignalKind::terminate()).map_err(StartError::Signals)?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(StartError::Signals)?;
     let died = tokio::select! {
         _ = terminate.recv() => false,
         _ = interrupt.recv() => false,

@@ -13,40 +13,61 @@ use crate::streams::Streams;
 /// Where the database's triggers tell of changes: `stream ID` or `key ID`.
 const CHANNEL: &str = "trustdata_settings";
 
+/// How long to wait before the connection is asked for again.
+const AGAIN_AFTER: Duration = Duration::from_secs(1);
+
 /// Listens from now on; the task never ends.
 pub async fn start(
     pool: PgPool,
     streams: Arc<Streams>,
     authenticator: Arc<Authenticator>,
 ) -> Result<impl Future<Output = ()> + Send, sqlx::Error> {
-    let mut listener = PgListener::connect_with(&pool).await?;
-    listener.listen(CHANNEL).await?;
+    let mut listener = listen(&pool).await?;
     Ok(async move {
         loop {
-            match listener.try_recv().await {
-                Ok(Some(notification)) => match notification.payload().split_once(' ') {
-                    Some(("stream", id)) => match Uuid::try_parse(id) {
-                        Ok(id) => streams.forget(id).await,
-                        Err(_) => streams.forget_all(),
-                    },
-                    Some(("key", id)) => match Uuid::try_parse(id) {
-                        Ok(id) => authenticator.forget(id).await,
-                        Err(_) => authenticator.forget_all(),
-                    },
-                    _ => {}
-                },
-                // The connection was lost and is made again: what was said meanwhile is lost.
-                Ok(None) => {
-                    streams.forget_all();
-                    authenticator.forget_all();
+            let cause = hear(&mut listener, &streams, &authenticator).await;
+            tracing::warn!(cause, "changed settings are not heard: caches live 10 s at most");
+            listener = loop {
+                match listen(&pool).await {
+                    Ok(listener) => break listener,
+                    Err(error) => tracing::warn!(%error, "cannot listen for changed settings"),
                 }
-                Err(error) => {
-                    streams.forget_all();
-                    authenticator.forget_all();
-                    tracing::warn!(%error, "cannot listen for changed settings: caches live 10 s at most");
-                    tokio::time::sleep(Duration::from_secs(1)).await;
-                }
-            }
+                tokio::time::sleep(AGAIN_AFTER).await;
+            };
+            // Not before: what was loaded until then may have changed unheard.
+            streams.forget_all();
+            authenticator.forget_all();
+            tracing::info!("changed settings are heard again");
         }
     })
+}
+
+async fn listen(pool: &PgPool) -> Result<PgListener, sqlx::Error> {
+    let mut listener = PgListener::connect_with(pool).await?;
+    // By itself it would come back without always saying so.
+    listener.eager_reconnect(false);
+    listener.listen(CHANNEL).await?;
+    Ok(listener)
+}
+
+/// Hears until the connection is lost; why it was.
+async fn hear(listener: &mut PgListener, streams: &Streams, authenticator: &Authenticator) -> String {
+    loop {
+        let notification = match listener.try_recv().await {
+            Ok(Some(notification)) => notification,
+            Ok(None) => return "the connection was closed".to_owned(),
+            Err(error) => return error.to_string(),
+        };
+        match notification.payload().split_once(' ') {
+            Some(("stream", id)) => match Uuid::try_parse(id) {
+                Ok(id) => streams.forget(id).await,
+                Err(_) => streams.forget_all(),
+            },
+            Some(("key", id)) => match Uuid::try_parse(id) {
+                Ok(id) => authenticator.forget(id).await,
+                Err(_) => authenticator.forget_all(),
+            },
+            _ => {}
+        }
+    }
 }

@@ -21,7 +21,7 @@ const MAX_USER_AGENT: usize = 1000;
 
 /// The line as it is written.
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "an object")]
 struct Line<'a> {
     attribution_id: Option<Cow<'a, str>>,
     visitor_id: Option<Cow<'a, str>>,
@@ -44,7 +44,8 @@ pub fn parse_line(line: &str) -> Result<Session, Vec<Fault>> {
     let line: Line<'_> = match serde_json::from_str(line) {
         Ok(line) => line,
         Err(error) => {
-            faults.add("", "invalid_json", error.to_string());
+            let (code, message) = unreadable(&error);
+            faults.add("", code, message);
             return Err(faults.into_vec());
         }
     };
@@ -52,6 +53,29 @@ pub fn parse_line(line: &str) -> Result<Session, Vec<Fault>> {
     match session {
         Some(session) if faults.is_empty() => Ok(session),
         _ => Err(faults.into_vec()),
+    }
+}
+
+/// What is wrong with a line, and where in it. The values stay out: the line is about a person.
+fn unreadable(error: &serde_json::Error) -> (&'static str, String) {
+    use serde_json::error::Category;
+    let column = error.column();
+    match error.classify() {
+        Category::Eof => ("invalid_json", "is no JSON: it ends too early".to_owned()),
+        Category::Syntax | Category::Io => (
+            "invalid_json",
+            format!("is no JSON: a syntax error at column {column}"),
+        ),
+        Category::Data => {
+            // `invalid type: string "...", expected a boolean at line 1 column 5`: the value comes first.
+            let text = error.to_string();
+            let place = text.rfind(" at line ").unwrap_or(text.len());
+            let message = match text[..place].rsplit_once(", expected ") {
+                Some((_, expected)) => format!("column {column}: expected {expected}"),
+                None => format!("column {column}: a field that is there twice, or is none of a session's"),
+            };
+            ("wrong_type", message)
+        }
     }
 }
 
@@ -254,6 +278,38 @@ mod tests {
             parse_line(&line(r#","session_id":"s-9""#)).unwrap().session_id,
             "s-9"
         );
+    }
+
+    #[test]
+    fn no_message_quotes_a_value() {
+        let table = [
+            ("not json", "is no JSON: a syntax error at column 2"),
+            (r#"{"visitor_id":"hush"#, "is no JSON: it ends too early"),
+            (
+                r#"{"visitor_id":"hush"} hush"#,
+                "is no JSON: a syntax error at column 23",
+            ),
+            (r#""hush, expected hush""#, "column 21: expected an object"),
+            (
+                r#"{"consent":"hush@example.com, expected hush"}"#,
+                "column 44: expected an object",
+            ),
+            (
+                r#"{"consent":{"analytics":"hush"}}"#,
+                "column 30: expected a boolean",
+            ),
+            (r#"{"hush":1}"#, "column 7: expected one of `attribution_id`"),
+            (
+                r#"{"ip":"hush","ip":"hush"}"#,
+                "column 17: a field that is there twice",
+            ),
+            (r#"{"click_ids":{"gclid":70133}}"#, "column 27: expected a string"),
+        ];
+        for (line, expected) in table {
+            let faults = parse_line(line).unwrap_err();
+            assert!(faults[0].message.starts_with(expected), "{faults:?}");
+            assert!(!format!("{faults:?}").contains("hush") && !format!("{faults:?}").contains("70133"));
+        }
     }
 
     #[test]

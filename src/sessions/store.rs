@@ -209,10 +209,10 @@ pub async fn insert(
     let text =
         |of: fn(&Session) -> Option<&str>| sessions.iter().map(|(_, s)| of(s)).collect::<Vec<Option<&str>>>();
     let times: Vec<DateTime<Utc>> = sessions.iter().map(|(_, s)| s.started_at).collect();
-    let sealed: Vec<Option<Vec<u8>>> = sessions
+    let sealed = sessions
         .iter()
         .map(|(property, s)| seal_client(*property, s, sealer))
-        .collect();
+        .collect::<Result<Vec<_>, _>>()?;
     let json = |value: Result<serde_json::Value, serde_json::Error>| {
         value.map_err(|error| sqlx::Error::Encode(error.into()))
     };
@@ -265,11 +265,18 @@ pub async fn insert(
 }
 
 /// The visitor's address and browser, sealed for this session's row.
-fn seal_client(property_id: Uuid, session: &Session, sealer: &Sealer) -> Option<Vec<u8>> {
+fn seal_client(
+    property_id: Uuid,
+    session: &Session,
+    sealer: &Sealer,
+) -> Result<Option<Vec<u8>>, sqlx::Error> {
     if session.client.ip.is_none() && session.client.user_agent.is_none() {
-        return None;
+        return Ok(None);
     }
-    let clear = serde_json::to_vec(&session.client).ok()?;
+    let clear = serde_json::to_vec(&session.client).map_err(|error| sqlx::Error::Encode(error.into()))?;
     let context = [property_id.as_bytes().as_slice(), session.session_id.as_bytes()].concat();
-    Some(sealer.seal(&clear, &context))
+    let sealed = sealer.seal(&clear, &context);
+    sealed
+        .map(Some)
+        .map_err(|error| sqlx::Error::Encode(error.into()))
 }

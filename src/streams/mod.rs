@@ -3,7 +3,7 @@
 mod directory;
 pub mod store;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use serde::Serialize;
 use uuid::Uuid;
 
@@ -46,10 +46,5 @@ impl Stream {
             property_id: self.property_id,
             attribution_id: self.attribution_id,
         }
-    }
-
-    /// The window from the click.
-    pub fn lookback(&self) -> TimeDelta {
-        TimeDelta::days(i64::from(self.lookback_days))
     }
 }

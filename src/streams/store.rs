@@ -5,8 +5,8 @@ use uuid::Uuid;
 
 use super::{Property, Stream};
 
-/// Rows that a command lists, at most.
-pub const MOST_LISTED: i64 = 10_000;
+/// Streams in one page.
+const PAGE: i64 = 500;
 
 /// Stores a new property.
 pub async fn insert_property(conn: &mut PgConnection, property: &Property) -> Result<(), sqlx::Error> {
@@ -25,8 +25,7 @@ pub async fn insert_property(conn: &mut PgConnection, property: &Property) -> Re
 pub async fn list_properties(conn: &mut PgConnection) -> Result<Vec<Property>, sqlx::Error> {
     sqlx::query_as!(
         Property,
-        "select property_id, name, created_at from properties order by created_at, property_id limit $1",
-        MOST_LISTED,
+        "select property_id, name, created_at from properties order by created_at, property_id",
     )
     .fetch_all(conn)
     .await
@@ -79,8 +78,20 @@ pub async fn list_streams(conn: &mut PgConnection) -> Result<Vec<Stream>, sqlx::
     sqlx::query_as!(
         Stream,
         "select attribution_id, property_id, name, webhooks_enabled, lookback_days, created_at
-         from streams order by created_at, attribution_id limit $1",
-        MOST_LISTED,
+         from streams order by created_at, attribution_id",
+    )
+    .fetch_all(conn)
+    .await
+}
+
+/// A page of the streams by attribution ID, from the one after `after`; empty behind the last.
+pub async fn next_streams(conn: &mut PgConnection, after: Uuid) -> Result<Vec<Stream>, sqlx::Error> {
+    sqlx::query_as!(
+        Stream,
+        "select attribution_id, property_id, name, webhooks_enabled, lookback_days, created_at
+         from streams where attribution_id > $1 order by attribution_id limit $2",
+        after,
+        PAGE,
     )
     .fetch_all(conn)
     .await

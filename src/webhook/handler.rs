@@ -50,7 +50,7 @@ impl Received<'_> {
             .map_err(Refusal::Invalid)?;
         let conversion_id = conversion.conversion_id.clone();
         let topic = conversion.topic;
-        let mut outcomes = self.record(vec![self.draft(conversion)], false, 0).await?;
+        let mut outcomes = self.record(vec![self.draft(conversion)?], false, 0).await?;
         let recorded = counted(&outcomes);
         let outcome = outcomes.pop().unwrap_or(Outcome::Unstorable);
         let answer = Accepted::new(
@@ -77,11 +77,14 @@ impl Received<'_> {
         }
         let (mut drafts, mut sent) = (Vec::new(), Vec::with_capacity(events.len()));
         for event in &events {
-            sent.push(self.parse(event, None).map(|(conversion, warnings)| {
-                let told = (conversion.topic, conversion.conversion_id.clone(), warnings);
-                drafts.push(self.draft(conversion));
-                told
-            }));
+            sent.push(match self.parse(event, None) {
+                Ok((conversion, warnings)) => {
+                    let told = (conversion.topic, conversion.conversion_id.clone(), warnings);
+                    drafts.push(self.draft(conversion)?);
+                    Ok(told)
+                }
+                Err(faults) => Err(faults),
+            });
         }
         if drafts.is_empty() {
             let results = sent
@@ -129,7 +132,7 @@ impl Received<'_> {
         )
     }
 
-    fn draft(&self, conversion: Conversion) -> Draft {
+    fn draft(&self, conversion: Conversion) -> Result<Draft, Refusal> {
         let origin = Origin {
             tenant: self.call.stream.tenant(),
             lookback_days: self.call.stream.lookback_days,
@@ -143,6 +146,7 @@ impl Received<'_> {
             conversion,
             &self.webhook.sealer,
         )
+        .map_err(|error| Refusal::Unavailable(error.to_string()))
     }
 
     /// Records, or for a dry run only looks.

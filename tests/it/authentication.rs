@@ -134,7 +134,7 @@ async fn failed_attempts_are_limited_by_address(pool: PgPool) {
         let request = app.http.post(app.webhook("lead")).bearer_auth(token.expose());
         Answer::of(request.header("content-type", "application/json").body("{}")).await
     };
-    for _ in 0..4 {
+    for _ in 0..5 {
         assert_eq!(attempt().await.status, 401);
     }
     let refused = attempt().await;
@@ -142,6 +142,72 @@ async fn failed_attempts_are_limited_by_address(pool: PgPool) {
     assert_eq!(refused.header("retry-after"), "12");
     // A key that was proven before goes on.
     assert_eq!(app.send("lead", &purchase("2")).await.status, 200);
+}
+
+#[sqlx::test]
+async fn first_uses_of_valid_keys_are_no_failures(pool: PgPool) {
+    let app = TestApp::start_with(pool, |config| {
+        config.auth.failures_per_minute = 3.try_into().unwrap()
+    })
+    .await;
+    let mut first_uses = Vec::new();
+    for _ in 0..8 {
+        let (_, token) = new_key(&app.pool, &app.clock, app.property_id, app.attribution_id, |_| {}).await;
+        first_uses.push(app.with_key(&token).body(purchase(&token).to_string()));
+    }
+    for answer in futures_util::future::join_all(first_uses.into_iter().map(Answer::of)).await {
+        assert_eq!(answer.status, 200, "{answer:?}");
+    }
+}
+
+#[sqlx::test]
+async fn many_bad_keys_at_once_stay_near_the_limit(pool: PgPool) {
+    let app = TestApp::start_with(pool, |config| {
+        config.auth.failures_per_minute = 5.try_into().unwrap()
+    })
+    .await;
+    let attempts = (0..60).map(|_| {
+        let token = trustdata::keys::Token::generate();
+        app.with_key(token.expose()).body("{}")
+    });
+    let answers = futures_util::future::join_all(attempts.map(Answer::of)).await;
+    let tried = answers.iter().filter(|answer| answer.status == 401).count();
+    assert_eq!(tried, 5, "all others were told to wait");
+}
+
+/// The outcome of a token on one stream says nothing about another stream.
+#[sqlx::test]
+async fn a_new_key_is_not_refused_for_what_others_do_with_it(pool: PgPool) {
+    let app = TestApp::start_with(pool, |config| {
+        config.auth.failures_per_minute = 1000.try_into().unwrap()
+    })
+    .await;
+    let other = new_stream(&app.clock, app.property_id);
+    streams::store::insert_stream(&mut app.pool.acquire().await.unwrap(), &other)
+        .await
+        .unwrap();
+    let wrong = app.url(&format!("/webhooks/custom/{}/lead", other.attribution_id));
+    for round in 0..10 {
+        let (_, token) = new_key(&app.pool, &app.clock, app.property_id, app.attribution_id, |_| {}).await;
+        let sent = (0..9).map(|place| {
+            let url = if place == 4 {
+                app.webhook("lead")
+            } else {
+                wrong.clone()
+            };
+            let request = app.http.post(url).bearer_auth(&token);
+            Answer::of(
+                request
+                    .header("content-type", "application/json")
+                    .body(purchase(&round.to_string()).to_string()),
+            )
+        });
+        let answers = futures_util::future::join_all(sent).await;
+        for (place, answer) in answers.iter().enumerate() {
+            let expected = if place == 4 { 200 } else { 401 };
+            assert_eq!(answer.status, expected, "{answer:?}");
+        }
+    }
 }
 
 #[sqlx::test]

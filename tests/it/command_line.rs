@@ -26,6 +26,22 @@ fn run(pool: &PgPool, args: &[&str], input: &str) -> Output {
     child.wait_with_output().unwrap()
 }
 
+/// Runs a command whose configuration file says this; its standard error.
+fn refused(args: &[&str], file: &str, pool: &PgPool) -> String {
+    let path = tempfile();
+    std::fs::write(&path, file).unwrap();
+    let mut args = args.to_vec();
+    args.extend(["--config", path.to_str().unwrap()]);
+    let output = run(pool, &args, "");
+    std::fs::remove_file(&path).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    String::from_utf8(output.stdout).unwrap() + &String::from_utf8(output.stderr).unwrap()
+}
+
+fn tempfile() -> std::path::PathBuf {
+    std::env::temp_dir().join(format!("trustdata-{}.toml", uuid::Uuid::new_v4()))
+}
+
 fn json_of(output: &Output) -> Value {
     serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{output:?}"))
 }
@@ -49,6 +65,11 @@ async fn imported_sessions_are_matched_and_never_there_twice(pool: PgPool) {
         [&json!(2500), &json!(0), &json!(2)]
     );
     assert_eq!(told["errors"][0]["line"], 2501);
+    let nonsense = told["errors"].as_array().unwrap().last().unwrap();
+    assert_eq!(
+        (&nonsense["line"], &nonsense["message"]),
+        (&json!(2503), &json!("is no JSON: a syntax error at column 2"))
+    );
     let again = json_of(&run(&pool, &["session", "import", "-", "--json"], &good));
     assert_eq!(
         [&again["imported"], &again["already_there"], &again["bad"]],
@@ -132,5 +153,31 @@ async fn keys_streams_and_users(pool: PgPool) {
             .unwrap()
             .iter()
             .any(|check| check["check"] == "migrations" && check["state"] == "ok")
+    );
+}
+
+#[sqlx::test(migrations = false)]
+async fn a_database_without_a_schema_is_named_as_such(pool: PgPool) {
+    let told = refused(&["serve"], "[database]\nmigrate = false\n", &pool);
+    assert!(
+        told.contains("run `trustdata migrate`") && !told.contains("relation"),
+        "{told}"
+    );
+    let told = refused(&["key", "list"], "", &pool);
+    assert!(told.contains("run `trustdata migrate`"), "{told}");
+}
+
+#[sqlx::test(migrations = false)]
+async fn a_broken_configuration_is_not_quoted(pool: PgPool) {
+    let broken = "[database]\nurl = \"postgres://u:hush\"w@h/db\"\n";
+    let told = refused(&["serve"], broken, &pool);
+    assert!(
+        told.contains("line 2, column 26") && !told.contains("hush"),
+        "{told}"
+    );
+    let told = refused(&["doctor", "--json"], broken, &pool);
+    assert!(
+        told.contains("\"state\": \"fail\"") && !told.contains("hush"),
+        "{told}"
     );
 }

@@ -11,6 +11,7 @@ use tokio::io::{AsyncBufReadExt as _, BufReader, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 use trustdata::platform::clock::Clock;
+use trustdata::platform::config::Config;
 use trustdata::server::App;
 
 use crate::support::{Answer, TestApp, config_for, listen, now, purchase};
@@ -60,9 +61,8 @@ impl Wire {
     }
 }
 
-#[sqlx::test]
-async fn a_database_that_is_cut_off_is_found_again(pool: PgPool) {
-    let app = TestApp::start(pool.clone()).await;
+/// A way to the test's database, and the configuration of a service that takes it.
+async fn wired(pool: &PgPool) -> (Wire, Config) {
     let mut config = config_for(&pool.connect_options());
     let mut url: url::Url = secrecy::ExposeSecret::expose_secret(&config.database.url)
         .parse()
@@ -76,6 +76,13 @@ async fn a_database_that_is_cut_off_is_found_again(pool: PgPool) {
     url.set_host(Some("127.0.0.1")).unwrap();
     url.set_port(Some(wire.address.port())).unwrap();
     config.database.url = url.to_string().into();
+    (wire, config)
+}
+
+#[sqlx::test]
+async fn a_database_that_is_cut_off_is_found_again(pool: PgPool) {
+    let app = TestApp::start(pool.clone()).await;
+    let (wire, config) = wired(&pool).await;
     let behind = App::start(&config, Clock::fixed(now())).await.unwrap();
     let address = listen(&behind).await;
     let webhook = format!("http://{address}/webhooks/custom/{}/purchase", app.attribution_id);
@@ -131,11 +138,47 @@ async fn a_database_that_is_cut_off_is_found_again(pool: PgPool) {
     assert_eq!(answer.status, 200);
     assert_eq!(ready().await, 200);
     let stored: Vec<String> =
-        sqlx::query_scalar("select conversion_id from conversions order by received_at, event_id")
+        sqlx::query_scalar("select conversion_id from conversions order by conversion_id desc")
             .fetch_all(&pool)
             .await
             .unwrap();
     assert_eq!(stored, ["before", "after"]);
+}
+
+/// What changes while nobody listens holds once somebody does, though the old state was loaded in between.
+#[sqlx::test]
+async fn a_key_revoked_while_nobody_listened_is_revoked(pool: PgPool) {
+    let app = TestApp::start(pool.clone()).await;
+    let (wire, config) = wired(&pool).await;
+    let behind = App::start(&config, Clock::fixed(now())).await.unwrap();
+    let address = listen(&behind).await;
+    let webhook = format!("http://{address}/webhooks/custom/{}/lead", app.attribution_id);
+    let send = async || {
+        let request = app
+            .http
+            .post(&webhook)
+            .bearer_auth(&app.token)
+            .header("content-type", "application/json");
+        Answer::of(request.body(purchase("1").to_string())).await
+    };
+    wire.cut();
+    // The first attempt to listen again has failed by now, and the next one is a moment away.
+    tokio::time::sleep(Duration::from_millis(600)).await;
+    wire.mend();
+    let mut answer = send().await;
+    for _ in 0..20 {
+        if answer.status == 200 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        answer = send().await;
+    }
+    assert_eq!(answer.status, 200);
+    trustdata::keys::store::revoke(&mut pool.acquire().await.unwrap(), app.key_id, now())
+        .await
+        .unwrap();
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    assert_eq!(send().await.code(), "revoked_key");
 }
 
 /// The service as a process of its own.

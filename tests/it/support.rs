@@ -158,6 +158,14 @@ impl TestApp {
             .header("content-type", "application/json")
     }
 
+    /// A lead under another key.
+    pub fn with_key(&self, token: &str) -> reqwest::RequestBuilder {
+        self.http
+            .post(self.webhook("lead"))
+            .bearer_auth(token)
+            .header("content-type", "application/json")
+    }
+
     pub async fn send(&self, topic: &str, body: &Value) -> Answer {
         Answer::of(self.post(topic).body(body.to_string())).await
     }

@@ -9,7 +9,7 @@ use chrono::{DateTime, Utc};
 use rust_decimal::Decimal;
 
 pub use fields::content_differs;
-pub use parse::{Arrival, MAX_CONVERSION_ID, parse};
+pub use parse::{Arrival, parse};
 
 use super::consent::Consent;
 use super::currency::Currency;

@@ -17,7 +17,7 @@ use crate::domain::time::parse_event_time;
 use crate::domain::topic::{Topic, UnknownTopic};
 
 /// Characters of a `conversion_id`.
-pub const MAX_CONVERSION_ID: usize = 128;
+const MAX_CONVERSION_ID: usize = 128;
 const MAX_ID: usize = 256;
 const MAX_EVENT_NAME: usize = 64;
 

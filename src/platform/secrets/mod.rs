@@ -46,6 +46,11 @@ pub enum OpenError {
     Altered,
 }
 
+/// The cipher takes no message of 256 GiB or more.
+#[derive(Debug, thiserror::Error)]
+#[error("personal data cannot be sealed")]
+pub struct SealError;
+
 /// No key can be read from the configuration.
 #[derive(Debug, thiserror::Error)]
 #[error("a seal key is not 32 bytes in base64")]
@@ -69,22 +74,19 @@ impl Sealer {
     }
 
     /// Seals `clear` for the row named by `context`, the only place where it opens again.
-    pub fn seal(&self, clear: &[u8], context: &[u8]) -> Vec<u8> {
+    pub fn seal(&self, clear: &[u8], context: &[u8]) -> Result<Vec<u8>, SealError> {
         let nonce: [u8; 24] = rand::random();
         let mut blob = Vec::with_capacity(NONCE.end + clear.len() + 16);
         blob.push(FORMAT);
         blob.extend_from_slice(&self.current.id);
         blob.extend_from_slice(&nonce);
-        let sealed = self.current.cipher.encrypt(
-            &nonce.into(),
-            Payload {
-                msg: clear,
-                aad: context,
-            },
-        );
-        // The cipher refuses only messages of 256 GiB and more.
-        blob.extend_from_slice(&sealed.unwrap_or_default());
-        blob
+        let payload = Payload {
+            msg: clear,
+            aad: context,
+        };
+        let sealed = self.current.cipher.encrypt(&nonce.into(), payload);
+        blob.extend_from_slice(&sealed.map_err(|_| SealError)?);
+        Ok(blob)
     }
 
     /// Opens what was sealed for `context`.
@@ -147,9 +149,9 @@ mod tests {
     #[test]
     fn opens_what_it_sealed_in_its_own_row_only() {
         let sealer = Sealer::new(&secrets("", &[]), Some([7; 32])).unwrap();
-        let blob = sealer.seal(b"jane@example.com", b"row 1");
+        let blob = sealer.seal(b"jane@example.com", b"row 1").unwrap();
         assert!(!blob.windows(4).any(|window| window == b"jane"));
-        assert_ne!(blob, sealer.seal(b"jane@example.com", b"row 1"));
+        assert_ne!(blob, sealer.seal(b"jane@example.com", b"row 1").unwrap());
         assert_eq!(sealer.open(&blob, b"row 1").unwrap(), b"jane@example.com");
         assert_eq!(sealer.open(&blob, b"row 2"), Err(OpenError::Altered));
         assert_eq!(sealer.open(&blob[..20], b"row 1"), Err(OpenError::Malformed));
@@ -159,10 +161,14 @@ mod tests {
     fn keys_change() {
         let old = STANDARD.encode([1; 32]);
         let new = STANDARD.encode([2; 32]);
-        let blob = Sealer::new(&secrets(&old, &[]), None).unwrap().seal(b"x", b"");
+        let blob = Sealer::new(&secrets(&old, &[]), None)
+            .unwrap()
+            .seal(b"x", b"")
+            .unwrap();
         let by_database = Sealer::new(&secrets("", &[]), Some([3; 32]))
             .unwrap()
-            .seal(b"y", b"");
+            .seal(b"y", b"")
+            .unwrap();
         let sealer = Sealer::new(&secrets(&new, &[&old]), Some([3; 32])).unwrap();
         assert_eq!(sealer.open(&blob, b"").unwrap(), b"x");
         assert_eq!(sealer.open(&by_database, b"").unwrap(), b"y");
