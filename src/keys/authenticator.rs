@@ -18,6 +18,7 @@ use crate::domain::tenant::Tenant;
 use crate::platform::cache::SettingsCache;
 use crate::platform::client_ip::limited_as;
 use crate::platform::clock::Clock;
+use crate::platform::db;
 use crate::platform::password::{HashError, SlowHash};
 use crate::platform::rate::Allowance;
 
@@ -163,16 +164,12 @@ impl Authenticator {
     ) -> Result<Proof, Refusal> {
         let proof = async {
             self.count_failure(client)?;
-            let mut conn = self
-                .pool
-                .acquire()
-                .await
-                .map_err(|error| Refusal::Unavailable(error.to_string()))?;
-            let candidates = store::candidates(&mut conn, tenant, token.prefix())
-                .await
-                .map_err(|error| Refusal::Unavailable(error.to_string()))?;
             // The connection goes back before the slow part.
-            drop(conn);
+            let look_up =
+                async { store::candidates(&mut *self.pool.acquire().await?, tenant, token.prefix()).await };
+            let candidates = db::in_time(look_up)
+                .await
+                .map_err(|error| Refusal::Unavailable(error.to_string()))?;
             for candidate in candidates {
                 if self
                     .hash

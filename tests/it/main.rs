@@ -17,3 +17,4 @@ mod ranks;
 mod recording;
 mod support;
 mod two_instances;
+mod wire;
