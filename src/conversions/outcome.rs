@@ -61,11 +61,7 @@ pub struct Credit {
 impl Outcome {
     /// That of a conversion which was not there before.
     pub fn recorded(draft: &Draft, attribution: Attribution) -> Self {
-        let (event_time, lookback_days) = (draft.conversion.event_time, draft.origin.lookback_days);
-        Self::Recorded(Receipt {
-            event_id: draft.event_id,
-            matched: Match::of(attribution, event_time, lookback_days),
-        })
+        Self::Recorded(Receipt::new(draft, attribution))
     }
 
     /// The conversion that stands, whether stored now or before.
@@ -73,6 +69,17 @@ impl Outcome {
         match self {
             Self::Recorded(receipt) | Self::Duplicate { first: receipt, .. } => Some(receipt),
             Self::Unstorable => None,
+        }
+    }
+}
+
+impl Receipt {
+    /// That of a conversion which is the first of its identity.
+    pub fn new(draft: &Draft, attribution: Attribution) -> Self {
+        let (event_time, lookback_days) = (draft.conversion.event_time, draft.origin.lookback_days);
+        Self {
+            event_id: draft.event_id,
+            matched: Match::of(attribution, event_time, lookback_days),
         }
     }
 }

@@ -1,11 +1,15 @@
 //! A dry run: everything but the record.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+
 use sqlx::PgPool;
 
-use super::outcome::Outcome;
-use super::record::Draft;
+use super::outcome::{Outcome, Receipt};
+use super::record::{Draft, Identity};
 use super::recorder::Unavailable;
-use super::steps::{attribute_all, find_duplicates};
+use super::steps::{attribute_all, differs, find_duplicates};
+use crate::platform::db;
 use crate::platform::secrets::Sealer;
 
 /// Tells what recording would find.
@@ -23,17 +27,37 @@ impl Previewer {
 
     /// What would become of each draft; nothing is stored.
     pub async fn preview(&self, drafts: &[Draft]) -> Result<Vec<Outcome>, Unavailable> {
-        let away = |error: sqlx::Error| Unavailable::Away(error.to_string());
-        let mut conn = self.pool.acquire().await.map_err(away)?;
         let drafts: Vec<&Draft> = drafts.iter().collect();
-        let attributions = attribute_all(&mut conn, &drafts).await.map_err(away)?;
-        let mut duplicates = find_duplicates(&mut conn, &drafts, &self.sealer)
-            .await
-            .map_err(away)?;
-        let outcome = |(place, attribution)| {
-            let repeat = duplicates.remove(&place);
-            repeat.unwrap_or_else(|| Outcome::recorded(drafts[place], attribution))
+        let look = async {
+            let mut conn = self.pool.acquire().await?;
+            let attributions = attribute_all(&mut conn, &drafts).await?;
+            let duplicates = find_duplicates(&mut conn, &drafts, &self.sealer).await?;
+            Ok((attributions, duplicates))
         };
-        Ok(attributions.into_iter().enumerate().map(outcome).collect())
+        let (attributions, mut duplicates) = db::in_time(look)
+            .await
+            .map_err(|error| Unavailable::Away(error.to_string()))?;
+        // Those that would be stored now: an event that comes after one of them in the same request is its repeat.
+        let mut firsts: HashMap<Identity<'_>, (&Draft, Receipt)> = HashMap::new();
+        let mut outcomes = Vec::with_capacity(drafts.len());
+        for (place, (draft, attribution)) in drafts.iter().zip(attributions).enumerate() {
+            outcomes.push(
+                match (duplicates.remove(&place), firsts.entry(draft.identity())) {
+                    (Some(repeat), _) => repeat,
+                    (None, Entry::Vacant(first)) => {
+                        let (_, receipt) = first.insert((draft, Receipt::new(draft, attribution)));
+                        Outcome::Recorded(receipt.clone())
+                    }
+                    (None, Entry::Occupied(first)) => {
+                        let (first, receipt) = first.get();
+                        Outcome::Duplicate {
+                            first: receipt.clone(),
+                            differs: differs(&first.content(), &draft.content(), &self.sealer),
+                        }
+                    }
+                },
+            );
+        }
+        Ok(outcomes)
     }
 }

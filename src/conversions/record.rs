@@ -78,13 +78,52 @@ impl Draft {
             &self.conversion.conversion_id,
         )
     }
+
+    /// What it says.
+    pub fn content(&self) -> Content<'_> {
+        Content {
+            property_id: self.origin.tenant.property_id,
+            event_id: self.event_id,
+            payload: &self.conversion.payload,
+            personal_sealed: self.personal_sealed.as_deref(),
+        }
+    }
+
+    /// Bytes that it holds in memory, near enough.
+    pub fn bytes(&self) -> usize {
+        size_of::<Self>() + self.conversion.payload.len() + self.personal_sealed.as_ref().map_or(0, Vec::len)
+    }
 }
 
 /// Tenant, topic and the sender's id.
 pub type Identity<'a> = (Tenant, &'a str, &'a str);
 
+/// What a conversion says, as far as it is compared with another.
+#[derive(Debug, Clone, Copy)]
+pub struct Content<'a> {
+    /// Its tenant.
+    pub property_id: Uuid,
+    /// Our id of it.
+    pub event_id: Uuid,
+    /// Without personal data: JSON text.
+    pub payload: &'a str,
+    /// The personal part.
+    pub personal_sealed: Option<&'a [u8]>,
+}
+
+impl Content<'_> {
+    /// The personal part as JSON text; none where it can be read no more.
+    pub fn personal(&self, sealer: &Sealer) -> Option<String> {
+        let Some(sealed) = self.personal_sealed else {
+            return Some("{}".to_owned());
+        };
+        let context = seal_context(self.property_id, self.event_id);
+        String::from_utf8(sealer.open(sealed, &context).ok()?).ok()
+    }
+}
+
 /// The row that a conversion's personal part is sealed for.
-pub fn seal_context(property_id: Uuid, event_id: Uuid) -> [u8; 32] {
+fn seal_context(property_id: Uuid, event_id: Uuid) -> [u8; 32] {
     let mut context = [0; 32];
     context[..16].copy_from_slice(property_id.as_bytes());
     context[16..].copy_from_slice(event_id.as_bytes());

@@ -1,7 +1,7 @@
-//! Hands conversions to the writers and waits for the commit. The queue is bounded by events, and full means 503 at once.
+//! Hands conversions to the writers and waits for the commit. The queue is bounded by events and by their bytes, and full means 503 at once.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use sqlx::postgres::PgConnectOptions;
@@ -15,6 +15,9 @@ use crate::activity;
 use crate::platform::config;
 use crate::platform::secrets::Sealer;
 
+/// Bytes that the largest single event may have: where there is no room for it, the queue is full.
+const LARGEST_EVENT: usize = 256 * 1024;
+
 /// One request's events, which are committed together, and its audit row.
 pub(super) struct Job {
     pub(super) drafts: Vec<Draft>,
@@ -23,8 +26,8 @@ pub(super) struct Job {
     /// The audit row, to be completed by the outcome.
     pub(super) activity: activity::Entry,
     pub(super) reply: oneshot::Sender<Result<Vec<Outcome>, Unavailable>>,
-    /// Its places in the queue, given back when it is settled.
-    pub(super) _places: OwnedSemaphorePermit,
+    /// Its places in the queue, of events and of bytes, given back when it is settled.
+    pub(super) _places: [OwnedSemaphorePermit; 2],
 }
 
 /// Nothing was promised. What was sent may still turn out to be stored; a repeat finds out.
@@ -36,6 +39,9 @@ pub enum Unavailable {
     /// No database, or none that answers.
     #[error("the database cannot be reached: {0}")]
     Away(String),
+    /// Other transactions were in the way, each time that it was tried.
+    #[error("the database is busy: {0}")]
+    Conflict(String),
     /// The commit takes too long.
     #[error("the commit did not come in time")]
     Slow,
@@ -50,8 +56,10 @@ pub struct Recorder {
     queue: mpsc::UnboundedSender<Job>,
     places: Arc<Semaphore>,
     capacity: usize,
+    bytes: Arc<Semaphore>,
     answer_within: Duration,
-    reachable: Arc<AtomicBool>,
+    /// Writers whose connection works.
+    connected: Arc<AtomicUsize>,
 }
 
 /// The writers, which run until the last recorder is gone and all that waits is settled.
@@ -64,17 +72,17 @@ impl Recorder {
         database: &PgConnectOptions,
         sealer: &Sealer,
     ) -> (Self, Writers) {
-        // Bounded by the semaphore, which counts events where a channel would count requests.
+        // Bounded by the semaphores, which count events and bytes where a channel would count requests.
         let (queue, waiting) = mpsc::unbounded_channel();
         let waiting = Arc::new(Mutex::new(waiting));
-        let reachable = Arc::new(AtomicBool::new(true));
+        let connected = Arc::new(AtomicUsize::new(0));
         let mut writers = JoinSet::new();
         for _ in 0..settings.writers {
             let writer = Writer::new(
                 database.clone(),
                 sealer.clone(),
                 settings.max_batch,
-                Arc::clone(&reachable),
+                Arc::clone(&connected),
             );
             writers.spawn(writer.run(Arc::clone(&waiting)));
         }
@@ -82,8 +90,9 @@ impl Recorder {
             queue,
             places: Arc::new(Semaphore::new(settings.queue)),
             capacity: settings.queue,
+            bytes: Arc::new(Semaphore::new(settings.queue_bytes)),
             answer_within: settings.answer_within,
-            reachable,
+            connected,
         };
         (recorder, Writers(writers))
     }
@@ -95,10 +104,10 @@ impl Recorder {
         array: bool,
         activity: activity::Entry,
     ) -> Result<Vec<Outcome>, Unavailable> {
-        let wanted = u32::try_from(drafts.len()).map_err(|_| Unavailable::Full)?;
-        let places = Arc::clone(&self.places)
-            .try_acquire_many_owned(wanted)
-            .map_err(|_| Unavailable::Full)?;
+        let places = [
+            take(&self.places, drafts.len())?,
+            take(&self.bytes, drafts.iter().map(Draft::bytes).sum())?,
+        ];
         let (reply, outcome) = oneshot::channel();
         let job = Job {
             drafts,
@@ -125,9 +134,16 @@ impl Recorder {
         if self.queue.is_closed() {
             return Some("the recorder has stopped");
         }
-        if self.places.available_permits() == 0 {
+        if self.places.available_permits() == 0 || self.bytes.available_permits() < LARGEST_EVENT {
             return Some("the recorder's queue is full");
         }
-        (!self.reachable.load(Ordering::Relaxed)).then_some("the recorder cannot reach the database")
+        (self.connected.load(Ordering::Relaxed) == 0).then_some("the recorder cannot reach the database")
     }
+}
+
+fn take(places: &Arc<Semaphore>, wanted: usize) -> Result<OwnedSemaphorePermit, Unavailable> {
+    let wanted = u32::try_from(wanted).map_err(|_| Unavailable::Full)?;
+    Arc::clone(places)
+        .try_acquire_many_owned(wanted)
+        .map_err(|_| Unavailable::Full)
 }

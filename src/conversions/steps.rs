@@ -5,14 +5,20 @@ use std::collections::HashMap;
 use sqlx::PgConnection;
 
 use super::outcome::{Outcome, Receipt};
-use super::record::{Draft, Identity, seal_context};
-use super::store::{self, First};
+use super::record::{Content, Draft, Identity};
+use super::store;
 use crate::activity;
 use crate::attribution::{Attribution, UnmatchedReason, attribute, window_start};
 use crate::domain::conversion::content_differs;
+use crate::domain::text::shown;
 use crate::platform::secrets::Sealer;
 use crate::sessions;
 use crate::sessions::store::Wanted;
+
+/// Fields named in which a repeat differs, at most; the rest are counted.
+const MOST_NAMED: usize = 100;
+/// Characters of their list in an audit row, at most.
+const MOST_LISTED: usize = 500;
 
 /// Looks each conversion's visitor up, all in one go, and attributes; in the order of `drafts`.
 pub async fn attribute_all(
@@ -57,7 +63,7 @@ pub async fn find_duplicates(
     Ok(firsts
         .into_iter()
         .map(|first| {
-            let differs = differs(&first, drafts[first.index], sealer);
+            let differs = differs(&first.content(), &drafts[first.index].content(), sealer);
             (
                 first.index,
                 Outcome::Duplicate {
@@ -69,22 +75,17 @@ pub async fn find_duplicates(
         .collect())
 }
 
-/// Names of the fields in which a repeat differs from the first. Personal fields that retention has taken are past comparing.
-fn differs(first: &First, repeat: &Draft, sealer: &Sealer) -> Vec<String> {
-    let mut names = content_differs(&first.payload, &repeat.conversion.payload);
-    let clear = |sealed: Option<&[u8]>, event_id| match sealed {
-        None => Some("{}".to_owned()),
-        Some(sealed) => {
-            let opened = sealer
-                .open(sealed, &seal_context(first.property_id, event_id))
-                .ok()?;
-            String::from_utf8(opened).ok()
-        }
-    };
-    let of_first = clear(first.personal_sealed.as_deref(), first.receipt.event_id);
-    let of_repeat = clear(repeat.personal_sealed.as_deref(), repeat.event_id);
-    if let (Some(of_first), Some(of_repeat)) = (of_first, of_repeat) {
+/// Names of the fields in which a repeat differs from the first; where there are very many, the last entry says how many more. Personal
+/// fields that retention has taken are past comparing.
+pub fn differs(first: &Content<'_>, repeat: &Content<'_>, sealer: &Sealer) -> Vec<String> {
+    let mut names = content_differs(first.payload, repeat.payload);
+    if let (Some(of_first), Some(of_repeat)) = (first.personal(sealer), repeat.personal(sealer)) {
         names.extend(content_differs(&of_first, &of_repeat));
+    }
+    if names.len() > MOST_NAMED {
+        let more = names.len() - MOST_NAMED;
+        names.truncate(MOST_NAMED);
+        names.push(format!("and {more} more"));
     }
     names
 }
@@ -117,7 +118,7 @@ pub fn completed(
         if let Outcome::Duplicate { differs, .. } = outcome
             && !differs.is_empty()
         {
-            entry.differs = Some(differs.join(","));
+            entry.differs = Some(shown(&differs.join(","), MOST_LISTED));
         }
     }
     entry

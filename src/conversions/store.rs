@@ -8,7 +8,7 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::outcome::{Credit, Match, Receipt};
-use super::record::{Draft, Identity};
+use super::record::{Content, Draft, Identity};
 use crate::attribution::{Attribution, UNITS, Weights, weigh};
 use crate::domain::touch::Touch;
 
@@ -148,6 +148,18 @@ pub struct First {
     pub payload: String,
     /// The personal data, unless retention has taken it.
     pub personal_sealed: Option<Vec<u8>>,
+}
+
+impl First {
+    /// What it says.
+    pub fn content(&self) -> Content<'_> {
+        Content {
+            property_id: self.property_id,
+            event_id: self.receipt.event_id,
+            payload: &self.payload,
+            personal_sealed: self.personal_sealed.as_deref(),
+        }
+    }
 }
 
 /// The conversions that stand under these identities, with the newest version of their credit.

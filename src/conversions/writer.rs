@@ -2,7 +2,7 @@
 //! and a lone request waits for nobody.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use metrics::{Counter, Histogram};
@@ -23,6 +23,8 @@ use crate::platform::secrets::Sealer;
 
 /// A transaction that has not come to its end by then never will: the connection is given up.
 const GIVE_UP_AFTER: Duration = Duration::from_secs(5);
+/// A writer that has waited for so long looks after its connection.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// How often a batch that met a deadlock or the like is tried again.
 const TRIES: usize = 3;
 
@@ -35,7 +37,10 @@ pub(super) struct Writer {
     conn: Option<PgConnection>,
     sealer: Sealer,
     max_batch: usize,
-    reachable: Arc<AtomicBool>,
+    /// Whether it is one of `connected`, once that was found out.
+    works: Option<bool>,
+    /// Writers whose connection works.
+    connected: Arc<AtomicUsize>,
     batch_events: Histogram,
     commit_seconds: Histogram,
     split: Counter,
@@ -46,24 +51,31 @@ impl Writer {
         database: PgConnectOptions,
         sealer: Sealer,
         max_batch: usize,
-        reachable: Arc<AtomicBool>,
+        connected: Arc<AtomicUsize>,
     ) -> Self {
         Self {
             database,
             conn: None,
             sealer,
             max_batch,
-            reachable,
+            works: None,
+            connected,
             batch_events: metrics::histogram!("trustdata_recorder_batch_events"),
             commit_seconds: metrics::histogram!("trustdata_recorder_commit_seconds"),
             split: metrics::counter!("trustdata_recorder_splits_total"),
         }
     }
 
-    /// Works until the queue is closed and empty.
+    /// Works until the queue is closed and empty. The first request finds a connection, and a lost one is found again without any.
     pub(super) async fn run(mut self, waiting: Waiting) {
+        self.look_after_connection().await;
         loop {
-            let jobs = take(&mut *waiting.lock().await, self.max_batch).await;
+            let max_batch = self.max_batch;
+            let next = async { take(&mut *waiting.lock().await, max_batch).await };
+            let Ok(jobs) = timeout(LOOK_EVERY, next).await else {
+                self.look_after_connection().await;
+                continue;
+            };
             if jobs.is_empty() {
                 return;
             }
@@ -83,10 +95,7 @@ impl Writer {
     async fn settle(&mut self, jobs: &[Job]) -> Vec<Settled> {
         match self.commit(jobs).await {
             Ok(outcomes) => outcomes.into_iter().map(Ok).collect(),
-            Err(Trouble::Away(cause)) => jobs
-                .iter()
-                .map(|_| Err(Unavailable::Away(cause.clone())))
-                .collect(),
+            Err(Trouble::Unavailable(why)) => jobs.iter().map(|_| Err(why.clone())).collect(),
             Err(Trouble::BadRow) => {
                 self.split.increment(1);
                 match jobs {
@@ -109,13 +118,13 @@ impl Writer {
             match self.commit_rows(&[draft], |_| Vec::new()).await {
                 Ok(outcome) => outcomes.extend(outcome),
                 Err(Trouble::BadRow) => outcomes.push(Outcome::Unstorable),
-                Err(Trouble::Away(cause)) => return Err(Unavailable::Away(cause)),
+                Err(Trouble::Unavailable(why)) => return Err(why),
             }
         }
         let entry = complete(job, &outcomes);
         match self.commit_rows(&[], |_| vec![entry.clone()]).await {
             Ok(_) => Ok(outcomes),
-            Err(Trouble::Away(cause)) => Err(Unavailable::Away(cause)),
+            Err(Trouble::Unavailable(why)) => Err(why),
             Err(Trouble::BadRow) => Err(Unavailable::Away("the audit row was refused".to_owned())),
         }
     }
@@ -153,7 +162,7 @@ impl Writer {
             };
             let error = match timeout(GIVE_UP_AFTER, attempt).await {
                 Ok(Ok(outcomes)) => {
-                    self.note_reachable(true, "");
+                    self.note_works(true, "");
                     return Ok(outcomes);
                 }
                 Ok(Err(error)) => error,
@@ -162,12 +171,16 @@ impl Writer {
             match db::failure(&error) {
                 Failure::BadRow => return Err(Trouble::BadRow),
                 Failure::Conflict if tries < TRIES => {}
-                Failure::Conflict | Failure::Away => {
+                // The database is there, and so is the connection.
+                Failure::Conflict => {
+                    return Err(Trouble::Unavailable(Unavailable::Conflict(error.to_string())));
+                }
+                Failure::Away => {
                     // In what state the connection is, nobody knows.
                     self.conn = None;
                     let cause = error.to_string();
-                    self.note_reachable(false, &cause);
-                    return Err(Trouble::Away(cause));
+                    self.note_works(false, &cause);
+                    return Err(Trouble::Unavailable(Unavailable::Away(cause)));
                 }
             }
         }
@@ -180,13 +193,30 @@ impl Writer {
         }
     }
 
+    /// Makes sure that there is a connection, and that it works.
+    async fn look_after_connection(&mut self) {
+        if let Some(conn) = &mut self.conn
+            && !db::answers(conn).await
+        {
+            self.conn = None;
+        }
+        match self.connection().await.map(|_| ()) {
+            Ok(()) => self.note_works(true, ""),
+            Err(error) => self.note_works(false, &error.to_string()),
+        }
+    }
+
     /// Logs the change, not each failure.
-    fn note_reachable(&self, now: bool, cause: &str) {
-        if self.reachable.swap(now, Ordering::Relaxed) != now {
-            match now {
-                true => tracing::info!("the recorder reaches the database again"),
-                false => tracing::error!(cause, "the recorder cannot reach the database"),
-            }
+    fn note_works(&mut self, now: bool, cause: &str) {
+        match (self.works.replace(now), now) {
+            (Some(true), true) | (Some(false), false) => return,
+            (Some(true), false) => self.connected.fetch_sub(1, Ordering::Relaxed),
+            (_, true) => self.connected.fetch_add(1, Ordering::Relaxed),
+            (None, false) => 0,
+        };
+        match now {
+            true => tracing::info!("a writer of the recorder reaches the database"),
+            false => tracing::error!(cause, "a writer of the recorder cannot reach the database"),
         }
     }
 }
@@ -195,8 +225,8 @@ impl Writer {
 enum Trouble {
     /// A row in it can never be stored.
     BadRow,
-    /// The database is away.
-    Away(String),
+    /// Not now.
+    Unavailable(Unavailable),
 }
 
 /// Waits for a job, then takes what else is there, up to `max_batch` events; nothing when the queue is closed.
@@ -224,7 +254,8 @@ async fn transact(
 ) -> Result<Vec<Outcome>, sqlx::Error> {
     let attributions = attribute_all(conn, drafts).await?;
     let mut order: Vec<usize> = (0..drafts.len()).collect();
-    order.sort_unstable_by_key(|place| drafts[*place].identity());
+    // Stable: of two with one identity the one that came first stands.
+    order.sort_by_key(|place| drafts[*place].identity());
     let row = |place: &usize| Row {
         draft: drafts[*place],
         attribution: &attributions[*place],

@@ -18,6 +18,7 @@ use crate::domain::tenant::Tenant;
 use crate::platform::cache::SettingsCache;
 use crate::platform::client_ip::limited_as;
 use crate::platform::clock::Clock;
+use crate::platform::db;
 use crate::platform::password::{HashError, SlowHash};
 use crate::platform::rate::{Allowance, Exhausted};
 
@@ -204,11 +205,15 @@ impl Authenticator {
         tenant: Tenant,
         failures: &Allowance,
     ) -> Result<Proof, NotProven> {
-        let mut conn = self.pool.acquire().await?;
-        failures.look().map_err(|_| NotProven::GivenUp)?;
-        let candidates = store::candidates(&mut conn, tenant, token.prefix()).await?;
         // The connection goes back before the slowest part.
-        drop(conn);
+        let look_up = async {
+            let mut conn = self.pool.acquire().await?;
+            match failures.look() {
+                Ok(()) => Ok(Some(store::candidates(&mut conn, tenant, token.prefix()).await?)),
+                Err(_) => Ok(None),
+            }
+        };
+        let candidates = db::in_time(look_up).await?.ok_or(NotProven::GivenUp)?;
         for candidate in candidates {
             let turn = self.hash.turn().await?;
             failures.look().map_err(|_| NotProven::GivenUp)?;

@@ -8,6 +8,8 @@ use std::time::Duration;
 use metrics::Counter;
 use moka::future::Cache;
 
+use super::db;
+
 /// Entries, at most.
 const CAPACITY: u64 = 100_000;
 /// How long an entry may outlive a notification that got lost.
@@ -38,7 +40,7 @@ impl<K: Hash + Eq + Clone + Send + Sync + 'static, V: Send + Sync + 'static> Set
         }
     }
 
-    /// The entry, loaded once however many ask for it at the same time.
+    /// The entry, loaded once however many ask for it at the same time, or an error within [`db::LOOK_UP_WITHIN`].
     pub async fn get<F>(&self, key: K, load: impl Fn(K) -> F) -> Result<Option<Arc<V>>, Arc<sqlx::Error>>
     where
         F: Future<Output = Result<Option<V>, sqlx::Error>>,
@@ -48,6 +50,7 @@ impl<K: Hash + Eq + Clone + Send + Sync + 'static, V: Send + Sync + 'static> Set
             return Ok(entry);
         }
         self.misses.increment(1);
+        let load = |key| db::in_time(load(key));
         let before = self.generation.load(Ordering::Acquire);
         let fresh = async { Ok(load(key.clone()).await?.map(Arc::new)) };
         let entry = self.entries.try_get_with(key.clone(), fresh).await?;

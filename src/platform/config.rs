@@ -79,6 +79,7 @@ pub struct Recorder {
     pub writers: usize,
     pub max_batch: usize,
     pub queue: usize,
+    pub queue_bytes: usize,
     #[serde(deserialize_with = "duration")]
     pub answer_within: Duration,
 }
@@ -282,6 +283,11 @@ fn check(config: &Config, figment: &Figment) -> Vec<String> {
             "1,000 (one array body) to 1,000,000",
         ),
         (
+            "recorder.queue_bytes",
+            (4 << 20..=1 << 36).contains(&config.recorder.queue_bytes),
+            "4194304 (4 MiB: one array body and what is kept with it) to 68719476736 (64 GiB)",
+        ),
+        (
             "recorder.answer_within",
             config.recorder.answer_within >= Duration::from_millis(10)
                 && config.recorder.answer_within <= Duration::from_secs(60),
@@ -425,6 +431,9 @@ mod tests {
                 ),
                 "{error}"
             );
+            jail.set_env("TRUSTDATA__RECORDER__QUEUE_BYTES", "1048576");
+            let error = load(None).unwrap_err().to_string();
+            assert!(error.contains("recorder.queue_bytes (environment"), "{error}");
             jail.set_env("TRUSTDATA__SERVER__LISTEN", "nonsense");
             let error = load(None).unwrap_err().to_string();
             assert!(

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use sqlx::migrate::Migrator;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
-use sqlx::{ConnectOptions as _, PgConnection};
+use sqlx::{ConnectOptions as _, Connection as _, PgConnection};
 
 use super::config;
 
@@ -14,6 +14,9 @@ pub static MIGRATIONS: Migrator = sqlx::migrate!();
 
 /// How long a connection attempt may take before the database counts as away.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// How long a look-up may take, connection and all, before the database counts as away: a sender waits for it.
+pub const LOOK_UP_WITHIN: Duration = Duration::from_millis(900);
 
 /// Where the database is, and how this service behaves there.
 pub fn options(database: &config::Database) -> Result<PgConnectOptions, sqlx::Error> {
@@ -36,12 +39,28 @@ pub fn pool(database: &config::Database) -> Result<PgPool, sqlx::Error> {
     Ok(PgPoolOptions::new()
         .max_connections(database.max_connections)
         .acquire_timeout(CONNECT_TIMEOUT)
+        // A look-up that was given up leaves its connection in the middle of an answer, which may never come: a connection that does not
+        // find back in time is replaced, or else it would hold its place in the pool for as long as TCP hopes.
+        .after_release(|conn, _| Box::pin(async move { Ok(answers(conn).await) }))
         .connect_lazy_with(options(database)?))
 }
 
 /// A connection of its own, or an error within [`CONNECT_TIMEOUT`].
 pub async fn connect(options: &PgConnectOptions) -> Result<PgConnection, sqlx::Error> {
     tokio::time::timeout(CONNECT_TIMEOUT, options.connect())
+        .await
+        .unwrap_or(Err(sqlx::Error::PoolTimedOut))
+}
+
+/// Whether the other end of a connection is there, found out within [`CONNECT_TIMEOUT`].
+pub async fn answers(conn: &mut PgConnection) -> bool {
+    let ping = tokio::time::timeout(CONNECT_TIMEOUT, conn.ping()).await;
+    ping.is_ok_and(|answer| answer.is_ok())
+}
+
+/// What a look-up finds, or an error within [`LOOK_UP_WITHIN`].
+pub async fn in_time<T>(look_up: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, sqlx::Error> {
+    tokio::time::timeout(LOOK_UP_WITHIN, look_up)
         .await
         .unwrap_or(Err(sqlx::Error::PoolTimedOut))
 }

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use crate::platform::problem::Problem;
 use crate::platform::request_id::{HEADER, RequestId, sane};
-use crate::webhook::Recorded;
+use crate::webhook::{Recorded, RefusedAs};
 
 pub async fn observe(request: Request, next: Next) -> Response {
     let started = Instant::now();
@@ -25,6 +25,7 @@ pub async fn observe(request: Request, next: Next) -> Response {
     let mut response = answer.await.unwrap_or_else(|panic| panicked(&*panic));
 
     let problem = response.extensions_mut().remove::<Problem>();
+    let refused = response.extensions().get::<RefusedAs>().map(|refused| refused.0);
     let recorded = response.extensions().get::<Recorded>().copied();
     if let Some(problem) = &problem {
         let (added, _) = response.into_parts();
@@ -40,7 +41,11 @@ pub async fn observe(request: Request, next: Next) -> Response {
 
     let status = response.status().as_u16();
     let route = route.as_ref().map_or("none", MatchedPath::as_str);
-    let code = problem.as_ref().map_or("ok", |problem| problem.code);
+    let code = problem
+        .as_ref()
+        .map(|problem| problem.code)
+        .or(refused)
+        .unwrap_or("ok");
     let elapsed = started.elapsed();
     metrics::counter!("trustdata_http_requests_total", "route" => route.to_owned(), "status" => status.to_string(), "code" => code)
         .increment(1);

@@ -23,6 +23,12 @@ pub struct Recorded {
     pub duplicates: usize,
 }
 
+/// Marks an answer that refuses and is no problem document, for the metrics and the log: its code.
+#[derive(Debug, Clone, Copy)]
+pub struct RefusedAs(pub &'static str);
+
+const INVALID: RefusedAs = RefusedAs("validation_failed");
+
 /// An event that was taken.
 #[derive(Debug, Serialize)]
 pub struct Accepted {
@@ -190,23 +196,29 @@ impl Many {
     }
 }
 
+impl Many {
+    /// The audit row of an array of which nothing was accepted.
+    pub fn audit(&self) -> Audit {
+        let first = self.results.iter().find_map(|item| match item {
+            Item::Refused { index, errors, .. } => Some(format!("event {index}: {}", in_short(errors))),
+            Item::Accepted { .. } => None,
+        });
+        Audit {
+            status: Status::ValidationError,
+            code: INVALID.0,
+            detail: first.unwrap_or_default(),
+            rejected: self.rejected,
+        }
+    }
+}
+
 impl IntoResponse for Many {
     fn into_response(self) -> Response {
         if self.accepted > 0 {
             return Json(self).into_response();
         }
-        let first = self.results.iter().find_map(|item| match item {
-            Item::Refused { index, errors, .. } => Some(format!("event {index}: {}", in_short(errors))),
-            Item::Accepted { .. } => None,
-        });
-        let audit = Audit {
-            status: Status::ValidationError,
-            code: "validation_failed",
-            detail: first.unwrap_or_default(),
-            rejected: self.rejected,
-        };
         let mut response = (StatusCode::UNPROCESSABLE_ENTITY, Json(self)).into_response();
-        response.extensions_mut().insert(audit);
+        response.extensions_mut().insert(INVALID);
         response
     }
 }

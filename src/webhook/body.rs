@@ -64,13 +64,14 @@ async fn collect(mut body: Body, declared: Option<u64>) -> Result<Bytes, Refusal
         });
     }
     let mut content = BytesMut::new();
+    let mut limit = None;
     while let Some(frame) = body.frame().await {
         let Ok(data) = frame.map_err(|_broken| Refusal::Incomplete)?.into_data() else {
             continue;
         };
         content.extend_from_slice(&data);
-        let array = content.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'[');
-        let limit = if array { MOST_OF_ARRAY } else { MOST_OF_ONE };
+        limit = limit.or_else(|| limit_of(&data));
+        let limit = limit.unwrap_or(MOST_OF_ONE);
         if content.len() > limit {
             return Err(Refusal::PayloadTooLarge {
                 limit,
@@ -79,4 +80,51 @@ async fn collect(mut body: Body, declared: Option<u64>) -> Result<Bytes, Refusal
         }
     }
     Ok(content.freeze())
+}
+
+/// The limit that the first byte which is no white space asks for.
+fn limit_of(data: &[u8]) -> Option<usize> {
+    let first = data.iter().find(|byte| !byte.is_ascii_whitespace())?;
+    Some(if *first == b'[' {
+        MOST_OF_ARRAY
+    } else {
+        MOST_OF_ONE
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+    use std::time::{Duration, Instant};
+
+    use super::*;
+
+    /// A body that comes a frame at a time.
+    fn in_frames(text: &'static str, size: usize) -> Body {
+        let frames = text.as_bytes().chunks(size);
+        Body::from_stream(futures_util::stream::iter(frames.map(Ok::<_, Infallible>)))
+    }
+
+    #[tokio::test]
+    async fn the_first_byte_sets_the_limit_once() {
+        let padded = |text: &str| -> &'static str { (" ".repeat(MOST_OF_ONE - 2) + text).leak() };
+        let table = [
+            ("[]", true),
+            ("[1]", true),
+            ("{}", true),
+            ("{ }", false),
+            ("{[]", false),
+        ];
+        let started = Instant::now();
+        for (text, taken) in table {
+            let body = collect(in_frames(padded(text), 1), None).await;
+            assert_eq!(body.is_ok(), taken, "{text}");
+        }
+        // Each byte is looked at once, however small the frames.
+        assert!(
+            started.elapsed() < Duration::from_secs(15),
+            "{:?}",
+            started.elapsed()
+        );
+    }
 }

@@ -40,7 +40,7 @@ pub fn entry(call: &Call, key: Option<&Key>, clock: &Clock) -> Entry {
         session_matched: None,
         duplicate: false,
         differs: None,
-        dry_run: call.dry_run,
+        dry_run: call.is_dry_run(),
         conversion_id: None,
         event_id: None,
         accepted: 0,

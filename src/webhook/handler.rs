@@ -1,7 +1,7 @@
 //! Check 5 and 6: bytes -> conversions -> recorded -> answer.
 
 use axum::Json;
-use axum::http::HeaderMap;
+use axum::http::{HeaderMap, HeaderValue};
 use axum::response::{IntoResponse as _, Response};
 use serde_json::value::RawValue;
 
@@ -42,12 +42,16 @@ impl Received<'_> {
     }
 
     async fn one(&self, body: &RawValue, headers: &HeaderMap) -> Result<Response, Refusal> {
-        let idempotency_key = headers
-            .get("idempotency-key")
-            .map(|value| String::from_utf8_lossy(value.as_bytes()));
-        let (conversion, warnings) = self
-            .parse(body, idempotency_key.as_deref())
-            .map_err(Refusal::Invalid)?;
+        let idempotency_key = headers.get("idempotency-key").map(HeaderValue::as_bytes);
+        let parsed = self.parse(body, idempotency_key);
+        let mut faults = self.of_query();
+        let (conversion, warnings) = match parsed {
+            Ok(valid) if faults.is_empty() => valid,
+            invalid => {
+                faults.extend(invalid.err().unwrap_or_default());
+                return Err(Refusal::Invalid(faults));
+            }
+        };
         let conversion_id = conversion.conversion_id.clone();
         let topic = conversion.topic;
         let mut outcomes = self.record(vec![self.draft(conversion)?], false, 0).await?;
@@ -58,7 +62,7 @@ impl Received<'_> {
             conversion_id,
             warnings,
             outcome,
-            self.call.dry_run,
+            self.call.is_dry_run(),
         )
         .ok_or_else(|| Refusal::Unstorable(vec![unstorable()]))?;
         Ok(self.marked(Json(answer).into_response(), recorded))
@@ -66,14 +70,18 @@ impl Received<'_> {
 
     async fn many(&self, body: &RawValue) -> Result<Response, Refusal> {
         let events = serde_json::from_str::<Vec<&RawValue>>(body.get()).unwrap_or_default();
+        let mut faults = self.of_query();
         if events.is_empty() || events.len() > MOST_EVENTS {
             let message = format!("must have 1 to {MOST_EVENTS} events, and has {}", events.len());
             let code = if events.is_empty() { "empty" } else { "too_many" };
-            return Err(Refusal::Invalid(vec![Fault {
+            faults.push(Fault {
                 field: "events".to_owned(),
                 code,
                 message,
-            }]));
+            });
+        }
+        if !faults.is_empty() {
+            return Err(Refusal::Invalid(faults));
         }
         let (mut drafts, mut sent) = (Vec::new(), Vec::with_capacity(events.len()));
         for event in &events {
@@ -91,7 +99,12 @@ impl Received<'_> {
                 .into_iter()
                 .enumerate()
                 .map(|(index, sent)| refused(index, sent.err().unwrap_or_default()));
-            return Ok(Many::new(results.collect()).into_response());
+            let many = Many::new(results.collect());
+            // No row comes from the recorder, which has not seen it.
+            let audit = many.audit();
+            let mut response = many.into_response();
+            response.extensions_mut().insert(audit);
+            return Ok(response);
         }
         let rejected = events.len() - drafts.len();
         let outcomes = self.record(drafts, true, rejected).await?;
@@ -106,7 +119,7 @@ impl Received<'_> {
                     conversion_id,
                     warnings,
                     outcome,
-                    self.call.dry_run,
+                    self.call.is_dry_run(),
                 ) {
                     Some(answer) => Item::Accepted {
                         index,
@@ -120,7 +133,7 @@ impl Received<'_> {
         Ok(self.marked(many.into_response(), recorded))
     }
 
-    fn parse(&self, event: &RawValue, idempotency_key: Option<&str>) -> Parsed {
+    fn parse(&self, event: &RawValue, idempotency_key: Option<&[u8]>) -> Parsed {
         let topic: Result<Topic, UnknownTopic> = self.call.topic.parse();
         parse(
             event,
@@ -130,6 +143,16 @@ impl Received<'_> {
                 idempotency_key,
             },
         )
+    }
+
+    /// What is wrong with the request besides its events.
+    fn of_query(&self) -> Vec<Fault> {
+        let fault = || Fault {
+            field: "dry_run".to_owned(),
+            code: "not_a_flag",
+            message: "must be true or false, once".to_owned(),
+        };
+        self.call.dry_run.is_none().then(fault).into_iter().collect()
     }
 
     fn draft(&self, conversion: Conversion) -> Result<Draft, Refusal> {
@@ -158,7 +181,7 @@ impl Received<'_> {
     ) -> Result<Vec<Outcome>, Refusal> {
         let mut entry = entry(self.call, Some(self.key), &self.webhook.clock);
         entry.rejected = i32::try_from(rejected).unwrap_or(i32::MAX);
-        if !self.call.dry_run {
+        if !self.call.is_dry_run() {
             return Ok(self.webhook.recorder.record(drafts, array, entry).await?);
         }
         let outcomes = self.webhook.previewer.preview(&drafts).await?;
@@ -170,7 +193,7 @@ impl Received<'_> {
 
     /// Marks an answer whose events were committed.
     fn marked(&self, mut response: Response, recorded: Recorded) -> Response {
-        if !self.call.dry_run {
+        if !self.call.is_dry_run() {
             response.extensions_mut().insert(recorded);
         }
         response

@@ -7,6 +7,7 @@ use axum::extract::ConnectInfo;
 use axum::http::request::Parts;
 use chrono::{DateTime, Utc};
 use percent_encoding::percent_decode_str;
+use url::form_urlencoded;
 use uuid::Uuid;
 
 use super::Webhook;
@@ -25,8 +26,15 @@ pub struct Call {
     pub received_at: DateTime<Utc>,
     /// Who sent it.
     pub client: IpAddr,
-    /// `?dry_run=true`
-    pub dry_run: bool,
+    /// `?dry_run=true` or `=false`, which is the default; none where it says anything else, and nobody knows which one is meant.
+    pub dry_run: Option<bool>,
+}
+
+impl Call {
+    /// Whether nothing is to be recorded.
+    pub fn is_dry_run(&self) -> bool {
+        self.dry_run == Some(true)
+    }
 }
 
 /// Finds what the request calls.
@@ -52,14 +60,45 @@ pub async fn find(webhook: &Webhook, head: &Parts) -> Result<Call, Refusal> {
         topic: shown(&percent_decode_str(topic).decode_utf8_lossy(), 64),
         received_at: webhook.clock.now(),
         client: webhook.proxies.client(peer(head), &head.headers),
-        dry_run: head
-            .uri
-            .query()
-            .is_some_and(|query| query.split('&').any(|pair| pair == "dry_run=true")),
+        dry_run: dry_run(head.uri.query().unwrap_or_default()),
     })
+}
+
+fn dry_run(query: &str) -> Option<bool> {
+    let mut told = form_urlencoded::parse(query.as_bytes()).filter(|(name, _)| name == "dry_run");
+    let (first, second) = (told.next(), told.next());
+    match (first.as_ref().map(|(_, value)| value.as_ref()), second) {
+        (None, _) | (Some("false"), None) => Some(false),
+        (Some("true"), None) => Some(true),
+        _ => None,
+    }
 }
 
 fn peer(head: &Parts) -> IpAddr {
     let info = head.extensions.get::<ConnectInfo<SocketAddr>>();
     info.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |info| info.0.ip())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_dry_run_is_asked_for_clearly() {
+        let table = [
+            ("", Some(false)),
+            ("other=1", Some(false)),
+            ("dry_run=false", Some(false)),
+            ("a=b&dry_run=true", Some(true)),
+            ("dry_run=%74rue", Some(true)),
+            ("dry_run", None),
+            ("dry_run=", None),
+            ("dry_run=1", None),
+            ("dry_run=True", None),
+            ("dry_run=true&dry_run=false", None),
+        ];
+        for (query, expected) in table {
+            assert_eq!(dry_run(query), expected, "{query}");
+        }
+    }
 }

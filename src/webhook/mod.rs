@@ -20,7 +20,7 @@ use crate::platform::clock::Clock;
 use crate::platform::secrets::Sealer;
 use crate::streams::Streams;
 
-pub use answer::Recorded;
+pub use answer::{Recorded, RefusedAs};
 pub use router::router;
 
 /// What the webhook needs of the service; every request holds it, so it is shared and not copied.

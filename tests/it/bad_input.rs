@@ -259,3 +259,53 @@ async fn ids_with_anything_in_them(pool: PgPool) {
     }
     assert_eq!(app.count("conversions").await, 6);
 }
+
+#[sqlx::test]
+async fn an_idempotency_key_is_text(pool: PgPool) {
+    let app = TestApp::start(pool).await;
+    let send = async |key: &[u8]| {
+        let key = reqwest::header::HeaderValue::from_bytes(key).unwrap();
+        Answer::of(app.post("lead").header("idempotency-key", key).body("{}")).await
+    };
+    assert_eq!(send("n°1".as_bytes()).await.body["conversion_id"], "n°1");
+    for key in [b"n\xb01", b"n\xb11"] {
+        let answer = send(key).await;
+        assert_eq!(
+            (answer.status.as_u16(), answer.code()),
+            (422, "validation_failed")
+        );
+        assert_eq!(answer.faults(), ["Idempotency-Key not_utf8"]);
+    }
+}
+
+#[sqlx::test]
+async fn a_dry_run_that_is_asked_for_unclearly_is_no_record(pool: PgPool) {
+    let app = TestApp::start(pool).await;
+    let send = async |query: &str, body: serde_json::Value| {
+        let request = app.http.post(app.webhook("purchase") + query);
+        let request = request
+            .bearer_auth(&app.token)
+            .header("content-type", "application/json");
+        Answer::of(request.body(body.to_string())).await
+    };
+    for query in ["?dry_run=1", "?dry_run", "?dry_run=True"] {
+        for body in [purchase("1"), json!([purchase("1")])] {
+            let answer = send(query, body).await;
+            assert_eq!(
+                (answer.status.as_u16(), answer.code()),
+                (422, "validation_failed")
+            );
+            assert_eq!(answer.faults(), ["dry_run not_a_flag"], "{query}");
+        }
+    }
+    let faults = send("?dry_run=1", json!({ "value": 1, "currency": "USD" }))
+        .await
+        .faults();
+    assert_eq!(faults, ["dry_run not_a_flag", "conversion_id required"]);
+    assert_eq!(app.count("conversions").await, 0);
+    assert_eq!(
+        send("?dry_run=false", purchase("1")).await.body["duplicate"],
+        false
+    );
+    assert_eq!(app.count("conversions").await, 1);
+}

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use sqlx::PgPool;
 
-use crate::faults::free_port;
 use crate::support::config_for;
+use crate::support::free_port;
 
 #[sqlx::test]
 async fn a_log_that_nobody_reads_stops_no_request(pool: PgPool) {

@@ -20,3 +20,4 @@ mod recording;
 mod retention;
 mod support;
 mod two_instances;
+mod wire;

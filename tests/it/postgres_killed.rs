@@ -3,13 +3,11 @@
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::Value;
-use tokio_util::sync::CancellationToken;
 
-use crate::faults::{free_port, spawn};
-use crate::support::purchase;
+use crate::support::{Load, Process, free_port};
 
 /// A private server in a folder of its own; removed with it.
 struct PrivatePostgres {
@@ -122,67 +120,34 @@ async fn a_killed_database_costs_nothing_that_was_acknowledged() {
     let token = key["key"].as_str().unwrap().to_owned();
 
     let port = free_port().await;
-    let _service = spawn(database, port, free_port().await);
-    let http = reqwest::Client::new();
-    let is_ready = async || {
-        let answer = http.get(format!("http://127.0.0.1:{port}/readyz")).send().await;
-        answer.is_ok_and(|answer| answer.status() == 200)
-    };
-    wait_until(&is_ready).await;
-    let webhook = format!("http://127.0.0.1:{port}/webhooks/custom/{id}/purchase");
-    let over = CancellationToken::new();
-    let senders: Vec<_> = (0..16)
-        .map(|sender| {
-            let (http, webhook, token, over) = (http.clone(), webhook.clone(), token.clone(), over.clone());
-            tokio::spawn(async move {
-                let (mut acknowledged, mut refused, mut slowest, mut n) = (Vec::new(), 0, Duration::ZERO, 0);
-                while !over.is_cancelled() {
-                    let id = format!("{sender}-{n}");
-                    n += 1;
-                    let request = http
-                        .post(&webhook)
-                        .bearer_auth(&token)
-                        .header("content-type", "application/json");
-                    let started = Instant::now();
-                    let answer = request.body(purchase(&id).to_string()).send().await.unwrap();
-                    match answer.status().as_u16() {
-                        200 => acknowledged.push(id),
-                        503 => {
-                            assert!(answer.headers().contains_key("retry-after"));
-                            refused += 1;
-                            slowest = slowest.max(started.elapsed());
-                            tokio::time::sleep(Duration::from_millis(20)).await;
-                        }
-                        other => panic!("answered {other}"),
-                    }
-                }
-                (acknowledged, refused, slowest)
-            })
-        })
-        .collect();
+    let service = Process::start(database, port, free_port().await).await;
+    let load = Load::start(
+        &format!("http://127.0.0.1:{port}/webhooks/custom/{id}/purchase"),
+        &token,
+    );
     for _ in 0..2 {
         tokio::time::sleep(Duration::from_millis(700)).await;
         postgres.kill();
         tokio::time::sleep(Duration::from_millis(1500)).await;
         postgres.start_again();
-        wait_until(&is_ready).await;
+        service.wait_until_ready().await;
     }
     tokio::time::sleep(Duration::from_millis(300)).await;
-    over.cancel();
-    let (mut acknowledged, mut refused, mut slowest) = (Vec::new(), 0, Duration::ZERO);
-    for sender in senders {
-        let (ids, count, wait) = sender.await.unwrap();
-        acknowledged.extend(ids);
-        refused += count;
-        slowest = slowest.max(wait);
-    }
+    let told = load.stop().await;
+    let acknowledged = told.acknowledged;
+    assert_eq!((told.unanswered, told.odd.as_slice()), (0, [].as_slice()));
     assert!(
-        refused > 0 && acknowledged.len() > 100,
-        "{refused} refused, {} acknowledged",
+        told.refused > 0 && acknowledged.len() > 100,
+        "{} refused, {} acknowledged",
+        told.refused,
         acknowledged.len()
     );
     // The promise is a second; the rest is for a machine that is busy with other tests.
-    assert!(slowest < Duration::from_secs(3), "a 503 took {slowest:?}");
+    assert!(
+        told.slowest_refusal < Duration::from_secs(3),
+        "a 503 took {:?}",
+        told.slowest_refusal
+    );
     let pool = sqlx::PgPool::connect(database).await.unwrap();
     let stored: Vec<String> = sqlx::query_scalar("select conversion_id from conversions")
         .fetch_all(&pool)
@@ -195,14 +160,4 @@ async fn a_killed_database_costs_nothing_that_was_acknowledged() {
         "an acknowledged conversion is not stored"
     );
     pool.close().await;
-}
-
-async fn wait_until(ready: &impl AsyncFn() -> bool) {
-    for _ in 0..500 {
-        if ready().await {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-    panic!("the service does not become ready");
 }

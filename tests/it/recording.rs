@@ -47,6 +47,26 @@ async fn a_repeat_is_the_first_one(pool: PgPool) {
 }
 
 #[sqlx::test]
+async fn very_many_differences_are_counted(pool: PgPool) {
+    let app = TestApp::start(pool).await;
+    let event = |value: u8| {
+        let fields = (0..300).map(|i| (format!("field_{i:03}"), json!(value)));
+        let mut event: serde_json::Map<_, _> = fields.collect();
+        event.insert("conversion_id".to_owned(), json!("1"));
+        Value::Object(event)
+    };
+    app.send("lead", &event(1)).await;
+    let repeat = app.send("lead", &event(2)).await;
+    let differs = repeat.body["differs"].as_array().unwrap();
+    assert_eq!(
+        (differs.len(), &differs[0], &differs[100]),
+        (101, &json!("field_000"), &json!("and 200 more"))
+    );
+    let rows = app.activity(2).await;
+    assert!(rows[1]["differs"].as_str().unwrap().len() <= 500);
+}
+
+#[sqlx::test]
 async fn a_thousand_at_once_are_one_conversion(pool: PgPool) {
     let app = TestApp::start(pool).await;
     let requests = (0..1000).map(|_| async { app.send("purchase", &purchase("ORD-1")).await });

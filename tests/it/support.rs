@@ -1,13 +1,16 @@
 //! A service under test, and what tests say to it.
 
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 use sqlx::PgPool;
 use sqlx::postgres::PgConnectOptions;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
 use trustdata::platform::clock::Clock;
 use trustdata::platform::config::{self, Config};
 use trustdata::platform::password::SlowHash;
@@ -260,4 +263,143 @@ pub async fn new_key(
 /// A purchase that is valid.
 pub fn purchase(id: &str) -> Value {
     json!({ "conversion_id": id, "value": 99.0, "currency": "USD" })
+}
+
+/// The service as a process of its own.
+pub struct Process {
+    child: Child,
+    address: String,
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // SIGKILL, as the tests mean it; an error says that it has ended already.
+        let _ended = self.child.kill();
+        let _reaped = self.child.wait();
+    }
+}
+
+impl Process {
+    /// Starts it, and waits until it is ready.
+    pub async fn start(database: &str, port: u16, internal: u16) -> Self {
+        let child = Command::new(env!("CARGO_BIN_EXE_trustdata"))
+            .arg("serve")
+            .env("TRUSTDATA__DATABASE__URL", database)
+            .env("TRUSTDATA__SERVER__LISTEN", format!("127.0.0.1:{port}"))
+            .env(
+                "TRUSTDATA__SERVER__INTERNAL_LISTEN",
+                format!("127.0.0.1:{internal}"),
+            )
+            .stdout(Stdio::null())
+            .stderr(Stdio::inherit())
+            .spawn()
+            .unwrap();
+        let process = Self {
+            child,
+            address: format!("127.0.0.1:{port}"),
+        };
+        process.wait_until_ready().await;
+        process
+    }
+
+    pub async fn wait_until_ready(&self) {
+        wait_until_ready(&reqwest::Client::new(), &self.address).await;
+    }
+}
+
+/// Asks `/readyz` until it is content.
+pub async fn wait_until_ready(http: &reqwest::Client, address: impl std::fmt::Display) {
+    for _ in 0..500 {
+        let answer = http.get(format!("http://{address}/readyz")).send().await;
+        if answer.is_ok_and(|answer| answer.status() == 200) {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    panic!("the service does not become ready");
+}
+
+pub async fn free_port() -> u16 {
+    tokio::net::TcpListener::bind("127.0.0.1:0")
+        .await
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port()
+}
+
+/// Senders that go on until they are told to stop, each with new conversions.
+pub struct Load {
+    over: CancellationToken,
+    senders: Vec<JoinHandle<Told>>,
+}
+
+/// What senders were told.
+#[derive(Debug, Default)]
+pub struct Told {
+    /// Ids that were answered 200.
+    pub acknowledged: Vec<String>,
+    /// Answers 503 that say when to come again.
+    pub refused: usize,
+    pub slowest_refusal: Duration,
+    /// Requests without an answer.
+    pub unanswered: usize,
+    /// Any other answer.
+    pub odd: Vec<StatusCode>,
+}
+
+impl Load {
+    pub fn start(webhook: &str, token: &str) -> Self {
+        let over = CancellationToken::new();
+        let http = reqwest::Client::new();
+        let sender = |sender: usize| {
+            let (http, webhook, token, over) =
+                (http.clone(), webhook.to_owned(), token.to_owned(), over.clone());
+            tokio::spawn(async move {
+                let (mut told, mut n) = (Told::default(), 0);
+                while !over.is_cancelled() {
+                    told.send(&http, &webhook, &token, format!("{sender}-{n}")).await;
+                    n += 1;
+                }
+                told
+            })
+        };
+        let senders = (0..16).map(sender).collect();
+        Self { over, senders }
+    }
+
+    pub async fn stop(self) -> Told {
+        self.over.cancel();
+        let mut all = Told::default();
+        for sender in self.senders {
+            let told = sender.await.unwrap();
+            all.acknowledged.extend(told.acknowledged);
+            all.refused += told.refused;
+            all.slowest_refusal = all.slowest_refusal.max(told.slowest_refusal);
+            all.unanswered += told.unanswered;
+            all.odd.extend(told.odd);
+        }
+        all
+    }
+}
+
+impl Told {
+    async fn send(&mut self, http: &reqwest::Client, webhook: &str, token: &str, id: String) {
+        let started = Instant::now();
+        let request = http
+            .post(webhook)
+            .bearer_auth(token)
+            .header("content-type", "application/json")
+            .timeout(Duration::from_secs(5));
+        match request.body(purchase(&id).to_string()).send().await {
+            Ok(answer) if answer.status() == 200 => return self.acknowledged.push(id),
+            Ok(answer) if answer.status() == 503 && answer.headers().contains_key("retry-after") => {
+                self.refused += 1;
+                self.slowest_refusal = self.slowest_refusal.max(started.elapsed());
+            }
+            Ok(answer) => self.odd.push(answer.status()),
+            Err(_) => self.unanswered += 1,
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
 }

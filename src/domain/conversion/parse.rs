@@ -21,6 +21,9 @@ const MAX_CONVERSION_ID: usize = 128;
 const MAX_ID: usize = 256;
 const MAX_EVENT_NAME: usize = 64;
 
+/// Fields of an event's own level: many times what any sender has, and few enough to be compared and listed.
+const MOST_FIELDS: usize = 1000;
+
 /// Names in one object that are compared with each other: more than any object of ours has, few enough for a hostile one.
 const MOST_COMPARED: usize = 64;
 
@@ -30,7 +33,7 @@ pub struct Arrival<'a> {
     /// When: the default of `event_time`, and what it is held against.
     pub received_at: DateTime<Utc>,
     /// The header that may stand in for `conversion_id`.
-    pub idempotency_key: Option<&'a str>,
+    pub idempotency_key: Option<&'a [u8]>,
 }
 
 /// Reads one event. All faults at once, or the conversion with what was noticed.
@@ -113,7 +116,7 @@ impl Reader {
         })
     }
 
-    fn conversion_id(&mut self, event: &Object<'_>, idempotency_key: Option<&str>) -> Option<String> {
+    fn conversion_id(&mut self, event: &Object<'_>, idempotency_key: Option<&[u8]>) -> Option<String> {
         if let Some(raw) = fields::get(event, "conversion_id") {
             return self.identifier("conversion_id", raw, MAX_CONVERSION_ID);
         }
@@ -123,6 +126,11 @@ impl Reader {
                 "required",
                 "is required, or the header Idempotency-Key in its place",
             );
+            return None;
+        };
+        let Ok(key) = std::str::from_utf8(key) else {
+            self.faults
+                .add("Idempotency-Key", "not_utf8", "must be text in UTF-8");
             return None;
         };
         match text::check(key, MAX_CONVERSION_ID) {
@@ -246,6 +254,13 @@ impl Reader {
                 .add(path, code, format!("has a field name that {message}"));
             return None;
         };
+        if path.is_empty() && object.fields.len() > MOST_FIELDS {
+            let message = format!(
+                "may have at most {MOST_FIELDS} fields, and has {}",
+                object.fields.len()
+            );
+            self.faults.add("event", "too_many_fields", message);
+        }
         let place = |name: &str| {
             let name = text::shown(name, 64);
             if path.is_empty() {
@@ -441,7 +456,7 @@ mod tests {
     #[test]
     fn the_header_stands_in_for_the_id() {
         let event = RawValue::from_string("{}".to_owned()).unwrap();
-        let with = |key| {
+        let with = |key: &[u8]| {
             parse(
                 &event,
                 Ok(Topic::Lead),
@@ -451,8 +466,13 @@ mod tests {
                 },
             )
         };
-        assert_eq!(with("k-1").unwrap().0.conversion_id, "k-1");
-        assert_eq!(with(&"k".repeat(129)).unwrap_err()[0].code, "too_long");
+        assert_eq!(with(b"k-1").unwrap().0.conversion_id, "k-1");
+        assert_eq!(with(&[b'k'; 129]).unwrap_err()[0].code, "too_long");
+        let fault = &with(b"k-\xff").unwrap_err()[0];
+        assert_eq!(
+            (fault.field.as_str(), fault.code),
+            ("Idempotency-Key", "not_utf8")
+        );
     }
 
     #[test]
@@ -578,6 +598,16 @@ mod tests {
             (warnings[0].field.as_str(), warnings[0].code),
             ("user_data.address", "wrong_type")
         );
+    }
+
+    #[test]
+    fn fields_are_bounded() {
+        let event = |fields: usize| {
+            let fields: String = (1..fields).map(|i| format!(",\"f{i}\":{i}")).collect();
+            format!(r#"{{"conversion_id":"1"{fields}}}"#)
+        };
+        assert!(parsed("lead", &event(1000)).is_ok());
+        assert_eq!(faults("lead", &event(1001)), ["event too_many_fields"]);
     }
 
     #[test]
