@@ -56,10 +56,13 @@ async fn complete_purchase_is_kept_exact_and_sealed(pool: PgPool) {
     assert_eq!(row["currency"], "EUR");
     assert_eq!(row["event_time"], "2026-11-01T09:58:20+00:00");
     let text = row["text"].as_str().unwrap();
-    assert!(text.contains(r#""value":1234567.8901,"currency":"eur","tax":"19.00""#), "{text}");
+    assert!(
+        text.contains(r#""value":1234567.8901,"currency":"eur","tax":"19.00""#),
+        "{text}"
+    );
     // What a field of the sender's own holds, nobody can tell: it is kept, and sealed.
     assert!(!text.contains("loyalty"), "{text}");
-    let repeat = app.send_raw("purchase", &body.replace("12.10", "12.20")).await;
+    let repeat = app.send_raw("purchase", body.replace("12.10", "12.20")).await;
     assert_eq!(repeat.body["differs"], json!(["loyalty"]));
     let everything: String = sqlx::query_scalar("select (select string_agg(c::text, '') from conversions c) || (select string_agg(a::text, '') from activity a)")
         .fetch_one(&app.pool)
