@@ -43,7 +43,7 @@ async fn output(command: &mut Command) -> String {
     String::from_utf8(done.stdout).unwrap()
 }
 
-/// Links, touches, conversions, credits, activity. Ids are made as the service's are: a time, so that they come in order, and a random rest.
+/// Touches, conversions, credits, activity. Ids are made as the service's are: a time, so that they come in order, and a random rest.
 fn sql(tenants: &Tenants) -> String {
     let tenant = &tenants.all[0];
     let (property, stream, key) = (tenant.property_id, tenant.attribution_id, tenant.key_id);
@@ -56,23 +56,13 @@ fn sql(tenants: &Tenants) -> String {
     let visitor = format!("'v-' || floor(random() * {visitors})::bigint as visitor_id");
     let statements = [
         format!(
-            "select w.index, other.id
-             from (select g as index, '{property}'::uuid as property_id, {visitor} from generate_series(1, {ROWS}) g offset 0) w
-             left join visitor_links up on up.property_id = w.property_id and up.from_visitor = w.visitor_id
-             cross join lateral (
-                 select up.to_visitor as id where up.to_visitor is not null
-                 union all
-                 (select down.from_visitor from visitor_links down
-                  where down.property_id = w.property_id and down.to_visitor = coalesce(up.to_visitor, w.visitor_id) limit 16)) other
-             where other.id <> w.visitor_id"
-        ),
-        format!(
             "select w.index, s.session_id, s.started_at, s.direct, s.source, s.medium, s.campaign, s.campaign_id, s.click_id
              from (select g as index, '{property}'::uuid as property_id, {visitor},
                  now() as before from generate_series(1, {ROWS}) g offset 0) w
+             cross join lateral visitor_ids(w.property_id, w.visitor_id) as id
              cross join lateral (
                  select session_id, started_at, direct, source, medium, campaign, campaign_id, click_id from sessions t
-                 where t.property_id = w.property_id and t.visitor_id = w.visitor_id and t.direct = false and t.started_at < w.before
+                 where t.property_id = w.property_id and t.visitor_id = id and t.direct = false and t.started_at < w.before
                  order by t.started_at desc limit 50) s"
         ),
         "begin".to_owned(),

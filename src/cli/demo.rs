@@ -12,6 +12,7 @@ use crate::platform::clock::Clock;
 use crate::platform::config::Config;
 use crate::platform::password::SlowHash;
 use crate::platform::secrets::{self, Sealer};
+use crate::sessions::store::AlreadyThere;
 use crate::sessions::{self, Session, import};
 use crate::streams::{self, Stream};
 use crate::users;
@@ -150,7 +151,7 @@ async fn open(conn: &mut PgConnection, config: &Config) -> Result<Shop, CliError
     let sealer = Sealer::new(&config.secrets, Some(of_database))?;
     streams::store::insert_property(&mut transaction, &property).await?;
     streams::store::insert_stream(&mut transaction, &stream).await?;
-    sessions::store::insert(&mut transaction, &sessions, &sealer).await?;
+    sessions::store::insert(&mut transaction, &sessions, AlreadyThere::Stays, &sealer).await?;
     keys::store::insert(&mut transaction, &fresh.key, &fresh.hash).await?;
     let made = users::store::insert(
         &mut transaction,

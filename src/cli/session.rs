@@ -18,6 +18,7 @@ use crate::platform::clock::Clock;
 use crate::platform::config::Config;
 use crate::platform::db;
 use crate::platform::secrets::{self, Sealer};
+use crate::sessions::store::AlreadyThere;
 use crate::sessions::{Session, import, store};
 use crate::streams;
 
@@ -198,7 +199,7 @@ impl Import {
     async fn store(&mut self) -> Result<(), CliError> {
         let mut attempt = 1;
         let new = loop {
-            match store::insert(&mut self.conn, &self.waiting, &self.sealer).await {
+            match store::insert(&mut self.conn, &self.waiting, AlreadyThere::Stays, &self.sealer).await {
                 Ok(new) => break new,
                 // Two imports of the same sessions may have waited for each other.
                 Err(error) if db::failure(&error) == db::Failure::Conflict && attempt < ATTEMPTS => {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use sha2::{Digest as _, Sha256};
 use url::Url;
 
 use super::click_id::{self, ClickId};
@@ -48,7 +49,7 @@ pub struct Campaign {
 }
 
 /// A landing as it is kept.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Landing {
     /// The URL, masked.
     pub url: String,
@@ -133,6 +134,39 @@ impl Landing {
     /// Whether it is no touch at all: nobody sent the visitor.
     pub fn is_direct(&self) -> bool {
         self.campaign == Campaign::default() && self.click_id().is_none() && self.referrer.is_none()
+    }
+
+    /// A number that stands for what was paid for: campaign and click id; none without either. The same click again has the same number.
+    pub fn campaign_key(&self) -> Option<i64> {
+        if self.campaign == Campaign::default() && self.click_id().is_none() {
+            return None;
+        }
+        let fields = [
+            &self.campaign.source,
+            &self.campaign.medium,
+            &self.campaign.campaign,
+            &self.campaign.campaign_id,
+            &self.campaign.ad_group_id,
+            &self.campaign.keyword_id,
+            &self.campaign.creative_id,
+            &self.campaign.term,
+            &self.campaign.content,
+        ];
+        let fields = fields
+            .into_iter()
+            .map(|field| field.as_deref().unwrap_or_default());
+        let ids = self
+            .click_ids
+            .iter()
+            .flat_map(|(name, value)| [name.as_str(), value]);
+        let network = self.click_id().map_or("", |id| id.name);
+        let mut digest = Sha256::new();
+        for part in fields.chain([network]).chain(ids) {
+            digest.update(part.len().to_be_bytes());
+            digest.update(part);
+        }
+        let digest = digest.finalize();
+        digest.first_chunk().map(|first| i64::from_be_bytes(*first))
     }
 
     /// The source, or what the click id or the referrer says in its place.

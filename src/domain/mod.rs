@@ -1,9 +1,11 @@
 //! The words of the business, parsed once into types that hold. Pure: no I/O, no clock.
 
+pub mod channel;
 pub mod click_id;
 pub mod consent;
 pub mod conversion;
 pub mod currency;
+pub mod device;
 pub mod faults;
 pub mod json;
 pub mod landing;

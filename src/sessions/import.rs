@@ -10,7 +10,9 @@ use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
 use super::{Client, Session};
+use crate::domain::channel::Channel;
 use crate::domain::consent::Consent;
+use crate::domain::device::Device;
 use crate::domain::faults::{Fault, Faults};
 use crate::domain::landing::{Landing, canonical_click_id, kept};
 use crate::domain::text;
@@ -152,7 +154,13 @@ fn build(line: &Line<'_>, faults: &mut Faults) -> Option<Session> {
         medium: landing.medium(),
         click_id: landing.click_id().map(|id| id.name.to_owned()),
         click_ids: landing.click_ids.clone(),
+        channel: Channel::of(&landing),
+        device: line.user_agent.as_deref().and_then(Device::of),
+        hits: Vec::new(),
+        page_views: 1,
         consent,
+        consent_at: None,
+        browser_ids: BTreeMap::new(),
         client: Client {
             ip: ip.map(str::to_owned),
             user_agent: line

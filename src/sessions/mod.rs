@@ -9,8 +9,11 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
+use crate::domain::channel::Channel;
 use crate::domain::consent::Consent;
+use crate::domain::device::Device;
 use crate::domain::landing::Landing;
+use tracking::timeline::Hit;
 
 /// A visit to be stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,8 +38,20 @@ pub struct Session {
     pub click_id: Option<String>,
     /// All click ids, name to value.
     pub click_ids: BTreeMap<String, String>,
+    /// The channel that it came through.
+    pub channel: Channel,
+    /// The kind of device, where the browser told.
+    pub device: Option<Device>,
+    /// Its moments, the first of them its start; none where only the start is known.
+    pub hits: Vec<Hit>,
+    /// Pages viewed.
+    pub page_views: i32,
     /// What the visitor agreed to.
     pub consent: Consent,
+    /// When the visitor was last asked.
+    pub consent_at: Option<DateTime<Utc>>,
+    /// Cookies of ad platforms, name to value; kept with the consent to advertising alone.
+    pub browser_ids: BTreeMap<String, String>,
     /// The visitor's address and user agent: to be sealed.
     pub client: Client,
 }

@@ -1,20 +1,17 @@
 //! `sessions` and `visitor_links`.
 
-use std::collections::HashMap;
-
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::Session;
+use super::tracking::store::packed;
+use crate::domain::device::Device;
 use crate::domain::touch::Touch;
 use crate::platform::secrets::Sealer;
 
 /// Touches of one visitor id that are looked at, at most: the newest ones.
 const MOST_TOUCHES: i64 = 50;
-/// Other ids of one visitor that are looked at, at most.
-const MOST_LINKED: i64 = 16;
-
 /// Whose touches are wanted, up to which time.
 #[derive(Debug)]
 pub struct Wanted<'a> {
@@ -33,56 +30,39 @@ pub struct Wanted<'a> {
 /// an unknown visitor. Each is one look-up for the batch, and asks for those alone who need it.
 pub async fn touches(conn: &mut PgConnection, wanted: &[Wanted<'_>]) -> Result<Vec<Vec<Touch>>, sqlx::Error> {
     let mut found: Vec<Vec<Touch>> = vec![Vec::new(); wanted.len()];
-    if wanted.is_empty() {
-        return Ok(found);
-    }
-    let links = linked_ids(conn, wanted).await?;
-    let mut places = by_visitor(wanted, &links);
-    before(conn, &places, false, MOST_TOUCHES, &mut found).await?;
-    let in_window = |place: &Place<'_>, touch: &Touch| touch.clicked_at >= wanted[place.index].window_start;
-    places.retain(|place| !found[place.index].iter().any(|touch| in_window(place, touch)));
-    if !places.is_empty() {
-        before(conn, &places, true, 1, &mut found).await?;
-    }
-    places.retain(|place| !found[place.index].iter().any(|touch| in_window(place, touch)));
-    if !places.is_empty() {
-        after(conn, &places, &mut found).await?;
+    let mut places: Vec<usize> = (0..wanted.len()).collect();
+    let in_window = |place: usize, touch: &Touch| touch.clicked_at >= wanted[place].window_start;
+    for look_up in [LookUp::Touches, LookUp::Direct, LookUp::After] {
+        places.retain(|place| !found[*place].iter().any(|touch| in_window(*place, touch)));
+        if places.is_empty() {
+            break;
+        }
+        match look_up {
+            LookUp::Touches => before(conn, wanted, &places, false, MOST_TOUCHES, &mut found).await?,
+            LookUp::Direct => before(conn, wanted, &places, true, 1, &mut found).await?,
+            LookUp::After => after(conn, wanted, &places, &mut found).await?,
+        }
     }
     Ok(found)
 }
 
-/// One id of one wanted visitor.
-struct Place<'a> {
-    /// In `wanted`.
-    index: usize,
-    property_id: Uuid,
-    visitor_id: &'a str,
-    /// The end of the event's second: senders round, and a click within that second came before.
-    before: DateTime<Utc>,
+/// What is looked up, in this order, until something is in the window.
+enum LookUp {
+    Touches,
+    Direct,
+    After,
 }
 
-fn by_visitor<'a>(wanted: &[Wanted<'a>], links: &'a HashMap<usize, Vec<String>>) -> Vec<Place<'a>> {
-    let ids = |index: usize, one: &Wanted<'a>| {
-        let others = links.get(&index).into_iter().flatten().map(String::as_str);
-        std::iter::once(one.visitor_id).chain(others)
-    };
-    let place = |index: usize, one: &Wanted<'_>, visitor_id: &'a str| Place {
-        index,
-        property_id: one.property_id,
-        visitor_id,
-        before: DateTime::from_timestamp(one.event_time.timestamp() + 1, 0).unwrap_or(one.event_time),
-    };
-    wanted
-        .iter()
-        .enumerate()
-        .flat_map(|(index, one)| ids(index, one).map(move |visitor| place(index, one, visitor)))
-        .collect()
+/// The end of the event's second: senders round, and a click within that second came before.
+fn end_of(wanted: &Wanted<'_>) -> DateTime<Utc> {
+    DateTime::from_timestamp(wanted.event_time.timestamp() + 1, 0).unwrap_or(wanted.event_time)
 }
 
-/// Adds the newest `most` sessions up to the event, direct ones or others.
+/// Adds the newest `most` sessions of each id up to the event, direct ones or others.
 async fn before(
     conn: &mut PgConnection,
-    places: &[Place<'_>],
+    wanted: &[Wanted<'_>],
+    places: &[usize],
     direct: bool,
     most: i64,
     found: &mut [Vec<Touch>],
@@ -90,15 +70,16 @@ async fn before(
     let rows = sqlx::query!(
         r#"select w.index as "index!", s.session_id, s.started_at, s.source, s.medium, s.campaign, s.campaign_id, s.click_id
            from unnest($1::bigint[], $2::uuid[], $3::text[], $4::timestamptz[]) as w(index, property_id, visitor_id, before)
+           cross join lateral visitor_ids(w.property_id, w.visitor_id) as id
            cross join lateral (
                select session_id, started_at, source, medium, campaign, campaign_id, click_id from sessions t
-               where t.property_id = w.property_id and t.visitor_id = w.visitor_id and t.direct = $5 and t.started_at < w.before
+               where t.property_id = w.property_id and t.visitor_id = id and t.direct = $5 and t.started_at < w.before
                order by t.started_at desc limit $6
            ) s"#,
-        &places.iter().map(|place| place.index as i64).collect::<Vec<_>>(),
-        &places.iter().map(|place| place.property_id).collect::<Vec<_>>(),
-        &places.iter().map(|place| place.visitor_id).collect::<Vec<_>>() as &[&str],
-        &places.iter().map(|place| place.before).collect::<Vec<_>>(),
+        &places.iter().map(|place| *place as i64).collect::<Vec<_>>(),
+        &places.iter().map(|place| wanted[*place].property_id).collect::<Vec<_>>(),
+        &places.iter().map(|place| wanted[*place].visitor_id).collect::<Vec<_>>() as &[&str],
+        &places.iter().map(|place| end_of(&wanted[*place])).collect::<Vec<_>>(),
         direct,
         most,
     )
@@ -123,23 +104,27 @@ async fn before(
 /// Adds the first session after the event.
 async fn after(
     conn: &mut PgConnection,
-    places: &[Place<'_>],
+    wanted: &[Wanted<'_>],
+    places: &[usize],
     found: &mut [Vec<Touch>],
 ) -> Result<(), sqlx::Error> {
     let rows = sqlx::query!(
         r#"select w.index as "index!", s.session_id as "session_id!", s.started_at as "started_at!", s.direct as "direct!"
            from unnest($1::bigint[], $2::uuid[], $3::text[], $4::timestamptz[]) as w(index, property_id, visitor_id, before)
+           cross join lateral visitor_ids(w.property_id, w.visitor_id) as id
            cross join lateral (
-               (select * from sessions t where t.property_id = w.property_id and t.visitor_id = w.visitor_id and not t.direct
-                    and t.started_at >= w.before order by t.started_at limit 1)
+               (select session_id, started_at, direct from sessions t
+                where t.property_id = w.property_id and t.visitor_id = id and t.direct = false and t.started_at >= w.before
+                order by t.started_at limit 1)
                union all
-               (select * from sessions d where d.property_id = w.property_id and d.visitor_id = w.visitor_id and d.direct
-                    and d.started_at >= w.before order by d.started_at limit 1)
+               (select session_id, started_at, direct from sessions t
+                where t.property_id = w.property_id and t.visitor_id = id and t.direct and t.started_at >= w.before
+                order by t.started_at limit 1)
            ) s"#,
-        &places.iter().map(|place| place.index as i64).collect::<Vec<_>>(),
-        &places.iter().map(|place| place.property_id).collect::<Vec<_>>(),
-        &places.iter().map(|place| place.visitor_id).collect::<Vec<_>>() as &[&str],
-        &places.iter().map(|place| place.before).collect::<Vec<_>>(),
+        &places.iter().map(|place| *place as i64).collect::<Vec<_>>(),
+        &places.iter().map(|place| wanted[*place].property_id).collect::<Vec<_>>(),
+        &places.iter().map(|place| wanted[*place].visitor_id).collect::<Vec<_>>() as &[&str],
+        &places.iter().map(|place| end_of(&wanted[*place])).collect::<Vec<_>>(),
     )
     .fetch_all(conn)
     .await?;
@@ -165,50 +150,28 @@ fn add(found: &mut [Vec<Touch>], index: i64, touch: Touch) {
     }
 }
 
-/// The other ids that visitors go by, by place in `wanted`; few have any.
-async fn linked_ids(
-    conn: &mut PgConnection,
-    wanted: &[Wanted<'_>],
-) -> Result<HashMap<usize, Vec<String>>, sqlx::Error> {
-    let index: Vec<i64> = (0..wanted.len()).map(|index| index as i64).collect();
-    let properties: Vec<Uuid> = wanted.iter().map(|one| one.property_id).collect();
-    let visitors: Vec<&str> = wanted.iter().map(|one| one.visitor_id).collect();
-    let rows = sqlx::query!(
-        r#"select w.index as "index!", other.id as "id!"
-           from unnest($1::bigint[], $2::uuid[], $3::text[]) as w(index, property_id, visitor_id)
-           left join visitor_links up on up.property_id = w.property_id and up.from_visitor = w.visitor_id
-           cross join lateral (
-               select up.to_visitor as id where up.to_visitor is not null
-               union all
-               (select down.from_visitor from visitor_links down
-                where down.property_id = w.property_id and down.to_visitor = coalesce(up.to_visitor, w.visitor_id) limit $4)
-           ) other
-           where other.id <> w.visitor_id"#,
-        &index,
-        &properties,
-        &visitors as &[&str],
-        MOST_LINKED,
-    )
-    .fetch_all(conn)
-    .await?;
-    let mut links: HashMap<usize, Vec<String>> = HashMap::new();
-    for row in rows {
-        if let Ok(i) = usize::try_from(row.index) {
-            links.entry(i).or_default().push(row.id);
-        }
-    }
-    Ok(links)
+/// What happens to a session that is there already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AlreadyThere {
+    /// It stays as it is.
+    Stays,
+    /// It becomes the new one.
+    Replaced,
 }
 
-/// Stores sessions with the property that each stream belongs to; those that are there already stay as they are. How many are new.
+/// Stores sessions with the property that each stream belongs to. How many were written.
 pub async fn insert(
     conn: &mut PgConnection,
     sessions: &[(Uuid, Session)],
+    already_there: AlreadyThere,
     sealer: &Sealer,
 ) -> Result<u64, sqlx::Error> {
     let text =
         |of: fn(&Session) -> Option<&str>| sessions.iter().map(|(_, s)| of(s)).collect::<Vec<Option<&str>>>();
-    let times: Vec<DateTime<Utc>> = sessions.iter().map(|(_, s)| s.started_at).collect();
+    let last_seen = |s: &Session| match s.hits.last() {
+        Some(hit) => DateTime::from_timestamp(hit.at, 0).unwrap_or(s.started_at),
+        None => s.started_at,
+    };
     let sealed = sessions
         .iter()
         .map(|(property, s)| seal_client(*property, s, sealer))
@@ -224,24 +187,39 @@ pub async fn insert(
         .iter()
         .map(|(_, s)| json(serde_json::to_value(s.consent)))
         .collect::<Result<Vec<_>, _>>()?;
+    let browser_ids = sessions
+        .iter()
+        .map(|(_, s)| json(serde_json::to_value(&s.browser_ids)))
+        .collect::<Result<Vec<_>, _>>()?;
     let done = sqlx::query!(
         r#"insert into sessions (property_id, session_id, attribution_id, visitor_id, started_at, last_seen_at, direct, landing_url, referrer,
                source, medium, campaign, campaign_id, ad_group_id, keyword_id, creative_id, term, content, click_id, click_ids, consent,
-               client_sealed)
-           select property_id, session_id, attribution_id, visitor_id, started_at, started_at, direct, landing_url, referrer,
+               client_sealed, channel, device, campaign_key, page_views, hits, consent_at, browser_ids)
+           select property_id, session_id, attribution_id, visitor_id, started_at, last_seen_at, direct, landing_url, referrer,
                source, medium, campaign, campaign_id, ad_group_id, keyword_id, creative_id, term, content, click_id, click_ids, consent,
-               client_sealed
+               client_sealed, channel, device, campaign_key, page_views, hits::integer[], consent_at, browser_ids
            from unnest($1::uuid[], $2::text[], $3::uuid[], $4::text[], $5::timestamptz[], $6::boolean[], $7::text[], $8::text[], $9::text[],
                $10::text[], $11::text[], $12::text[], $13::text[], $14::text[], $15::text[], $16::text[], $17::text[], $18::text[],
-               $19::jsonb[], $20::jsonb[], $21::bytea[])
+               $19::jsonb[], $20::jsonb[], $21::bytea[], $22::timestamptz[], $23::text[], $24::text[], $25::bigint[], $26::integer[],
+               $27::text[], $28::timestamptz[], $29::jsonb[])
              as t(property_id, session_id, attribution_id, visitor_id, started_at, direct, landing_url, referrer, source, medium, campaign,
-               campaign_id, ad_group_id, keyword_id, creative_id, term, content, click_id, click_ids, consent, client_sealed)
-           on conflict (property_id, session_id) do nothing"#,
+               campaign_id, ad_group_id, keyword_id, creative_id, term, content, click_id, click_ids, consent, client_sealed, last_seen_at,
+               channel, device, campaign_key, page_views, hits, consent_at, browser_ids)
+           on conflict (property_id, session_id) do update set
+               started_at = excluded.started_at, last_seen_at = excluded.last_seen_at, direct = excluded.direct,
+               landing_url = excluded.landing_url, referrer = excluded.referrer, source = excluded.source, medium = excluded.medium,
+               campaign = excluded.campaign, campaign_id = excluded.campaign_id, ad_group_id = excluded.ad_group_id,
+               keyword_id = excluded.keyword_id, creative_id = excluded.creative_id, term = excluded.term, content = excluded.content,
+               click_id = excluded.click_id, click_ids = excluded.click_ids, consent = excluded.consent,
+               client_sealed = excluded.client_sealed, channel = excluded.channel, device = excluded.device,
+               campaign_key = excluded.campaign_key, page_views = excluded.page_views, hits = excluded.hits,
+               consent_at = excluded.consent_at, browser_ids = excluded.browser_ids
+           where $30"#,
         &sessions.iter().map(|(property, _)| *property).collect::<Vec<_>>(),
         &text(|s| Some(&s.session_id)) as &[Option<&str>],
         &sessions.iter().map(|(_, s)| s.attribution_id).collect::<Vec<_>>(),
         &text(|s| Some(&s.visitor_id)) as &[Option<&str>],
-        &times,
+        &sessions.iter().map(|(_, s)| s.started_at).collect::<Vec<_>>(),
         &sessions.iter().map(|(_, s)| s.direct).collect::<Vec<_>>(),
         &text(|s| Some(&s.landing.url)) as &[Option<&str>],
         &text(|s| s.landing.referrer.as_deref()) as &[Option<&str>],
@@ -258,6 +236,15 @@ pub async fn insert(
         &click_ids,
         &consents,
         &sealed as &[Option<Vec<u8>>],
+        &sessions.iter().map(|(_, s)| last_seen(s)).collect::<Vec<_>>(),
+        &text(|s| Some(s.channel.as_str())) as &[Option<&str>],
+        &text(|s| s.device.map(Device::as_str)) as &[Option<&str>],
+        &sessions.iter().map(|(_, s)| s.landing.campaign_key()).collect::<Vec<_>>() as &[Option<i64>],
+        &sessions.iter().map(|(_, s)| s.page_views).collect::<Vec<_>>(),
+        &sessions.iter().map(|(_, s)| (!s.hits.is_empty()).then(|| packed(&s.hits))).collect::<Vec<_>>() as &[Option<String>],
+        &sessions.iter().map(|(_, s)| s.consent_at).collect::<Vec<_>>() as &[Option<DateTime<Utc>>],
+        &browser_ids,
+        already_there == AlreadyThere::Replaced,
     )
     .execute(conn)
     .await?;

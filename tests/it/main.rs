@@ -19,5 +19,6 @@ mod ranks;
 mod recording;
 mod retention;
 mod support;
+mod tracking;
 mod two_instances;
 mod wire;

@@ -189,9 +189,14 @@ impl TestApp {
         let secrets = config::load(None).unwrap().secrets;
         let sealer = trustdata::platform::secrets::Sealer::new(&secrets, Some([0; 32])).unwrap();
         let mut conn = self.pool.acquire().await.unwrap();
-        trustdata::sessions::store::insert(&mut conn, &[(self.property_id, session)], &sealer)
-            .await
-            .unwrap();
+        trustdata::sessions::store::insert(
+            &mut conn,
+            &[(self.property_id, session)],
+            trustdata::sessions::store::AlreadyThere::Stays,
+            &sealer,
+        )
+        .await
+        .unwrap();
         id
     }
 

@@ -1,0 +1,165 @@
+//! Sessions that events make, whatever their order and whoever writes at the same time.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use rand::RngExt as _;
+use rand::seq::SliceRandom as _;
+use sqlx::PgPool;
+use trustdata::domain::consent::Consent;
+use trustdata::domain::landing::Landing;
+use trustdata::domain::tenant::Tenant;
+use trustdata::platform::clock::Clock;
+use trustdata::platform::config::Secrets;
+use trustdata::platform::secrets::Sealer;
+use trustdata::sessions::Client;
+use trustdata::sessions::tracking::{Moment, apply};
+use uuid::Uuid;
+
+use crate::support::now;
+
+const VISITORS: usize = 10_000;
+const INACTIVITY: i64 = 30 * 60;
+
+fn tenant() -> Tenant {
+    Tenant {
+        property_id: Uuid::from_u128(1),
+        attribution_id: Uuid::from_u128(2),
+    }
+}
+
+fn sealer() -> Sealer {
+    let secrets = Secrets {
+        seal_key: "".into(),
+        previous_seal_keys: Vec::new(),
+    };
+    Sealer::new(&secrets, Some([7; 32])).unwrap()
+}
+
+fn moment(visitor: usize, at: DateTime<Utc>, campaign: Option<u8>) -> Moment {
+    let query = campaign.map_or(String::new(), |n| format!("?utm_source=google&utm_campaign=c{n}"));
+    Moment {
+        tenant: tenant(),
+        visitor_id: format!("v-{visitor}"),
+        at,
+        page_view: true,
+        landing: Landing::parse(&format!("https://shop.example/{query}"), None).unwrap(),
+        consent: Consent::default(),
+        device: None,
+        client: Client::default(),
+        browser_ids: BTreeMap::new(),
+        formerly: None,
+    }
+}
+
+/// Visitor, start, end, campaign, page views.
+type Told = (String, i64, i64, Option<String>, i32);
+
+/// All events of a visitor in order, as anybody would write it down first.
+fn oracle(moments: &[Moment]) -> BTreeSet<Told> {
+    let mut by_visitor: BTreeMap<&str, Vec<(i64, bool, Option<String>)>> = BTreeMap::new();
+    for moment in moments {
+        let campaign = moment.landing.campaign.campaign.clone();
+        let events = by_visitor.entry(&moment.visitor_id).or_default();
+        events.push((moment.at.timestamp(), campaign.is_none(), campaign));
+    }
+    let mut all = BTreeSet::new();
+    for (visitor, mut events) in by_visitor {
+        events.sort();
+        let mut running: Option<Told> = None;
+        for (at, _, campaign) in events {
+            running = match running {
+                Some((id, start, end, of, views))
+                    if at - end < INACTIVITY && (campaign.is_none() || campaign == of) =>
+                {
+                    Some((id, start, at, of, views + 1))
+                }
+                before => {
+                    all.extend(before);
+                    Some((visitor.to_owned(), at, at, campaign, 1))
+                }
+            };
+        }
+        all.extend(running);
+    }
+    all
+}
+
+async fn stored(pool: &PgPool) -> Vec<Told> {
+    sqlx::query_as(
+        "select visitor_id, extract(epoch from started_at)::bigint, extract(epoch from last_seen_at)::bigint, campaign, page_views
+         from sessions",
+    )
+    .fetch_all(pool)
+    .await
+    .unwrap()
+}
+
+async fn write(pool: &PgPool, moments: &[Moment]) {
+    let mut transaction = pool.begin().await.unwrap();
+    let moments: Vec<&Moment> = moments.iter().collect();
+    apply(&mut transaction, &moments, &Clock::system(), &sealer())
+        .await
+        .unwrap();
+    transaction.commit().await.unwrap();
+}
+
+#[sqlx::test]
+async fn any_order_and_any_writers_make_the_same_sessions(pool: PgPool) {
+    let mut random = rand::rng();
+    let mut moments = Vec::new();
+    for visitor in 0..VISITORS {
+        for _ in 0..random.random_range(1..7) {
+            let at = now() + TimeDelta::seconds(random.random_range(0..12_000));
+            let campaign = random.random_bool(0.3).then(|| random.random_range(0..3));
+            moments.push(moment(visitor, at, campaign));
+        }
+    }
+    moments.shuffle(&mut random);
+    let expected = oracle(&moments);
+    // Eight writers at once, who share visitors.
+    let writers = (0..8).map(|writer| {
+        let (pool, moments) = (&pool, &moments);
+        async move {
+            for batch in moments.chunks(100).skip(writer).step_by(8) {
+                write(pool, batch).await;
+            }
+        }
+    });
+    futures_util::future::join_all(writers).await;
+    let stored = stored(&pool).await;
+    assert_eq!(stored.len(), expected.len());
+    assert_eq!(stored.into_iter().collect::<BTreeSet<_>>(), expected);
+}
+
+#[sqlx::test]
+async fn a_session_tells_what_its_events_told_last(pool: PgPool) {
+    let consent = |advertising| Consent {
+        analytics: Some(true),
+        advertising: Some(advertising),
+        ..Consent::default()
+    };
+    let mut first = moment(1, now(), Some(1));
+    first.consent = consent(true);
+    first.browser_ids = BTreeMap::from([("_fbp".to_owned(), "fb.1.2.3".to_owned())]);
+    write(&pool, &[first]).await;
+    let told = async || -> (serde_json::Value, serde_json::Value) {
+        sqlx::query_as("select consent, browser_ids from sessions")
+            .fetch_one(&pool)
+            .await
+            .unwrap()
+    };
+    assert_eq!(told().await.1["_fbp"], "fb.1.2.3");
+    // Who withdraws takes the cookies along; a late event from before changes nothing of it.
+    let mut withdrawn = moment(1, now() + TimeDelta::seconds(60), None);
+    withdrawn.consent = consent(false);
+    write(&pool, &[withdrawn]).await;
+    let mut late = moment(1, now() + TimeDelta::seconds(30), None);
+    late.consent = consent(true);
+    write(&pool, &[late]).await;
+    let (consent, browser_ids) = told().await;
+    assert_eq!(
+        (&consent["advertising"], browser_ids),
+        (&false.into(), serde_json::json!({}))
+    );
+}
