@@ -169,7 +169,14 @@ impl Bench {
         if !quick {
             let large = self.scratch.tenants(1).await;
             self.scratch.sessions(&large, MANY).await;
-            let (measured, _) = self.closed(&large, 256, 1, &[]).await;
+            // The better of two, since it is compared with the better of two.
+            let (first, _) = self.closed(&large, 256, 1, &[]).await;
+            let (second, _) = self.closed(&large, 256, 1, &[]).await;
+            let measured = if first.rate() > second.rate() {
+                first
+            } else {
+                second
+            };
             table.add("10 M sessions, 256 connections", &measured, "10 M sessions");
             table.ratio("10 M / 100 k sessions", measured.rate() / group.rate());
         }

@@ -184,11 +184,10 @@ impl Scratch {
         // What the filling left to be written belongs to no measurement, and a service that has run for a while finds its sessions in memory.
         let _refused = sqlx::query("checkpoint").execute(&mut *conn).await;
         Command::new("sync").status().unwrap();
-        run(
-            &mut conn,
-            "select count(*) from sessions where landing_url > ''".to_owned(),
-        )
-        .await;
+        let load = "select pg_prewarm(relation) from unnest(array['sessions', 'sessions_of_visitor']::regclass[]) relation";
+        for sql in ["create extension if not exists pg_prewarm", load] {
+            let _refused = sqlx::query(sql).execute(&mut *conn).await;
+        }
         tenants
             .visitors
             .store(visitors, std::sync::atomic::Ordering::Relaxed);
