@@ -1,7 +1,7 @@
 //! The database goes away and comes back; the service is killed. What was answered 200 is stored, exactly once.
 
 use std::net::SocketAddr;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use sqlx::PgPool;
@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use crate::support::{
     Answer, Load, Process, TestApp, config_for, free_port, listen, new_key, new_stream, now, purchase,
-    wait_until_ready,
+    signal, wait_until_ready,
 };
 use crate::wire::Wire;
 
@@ -353,13 +353,7 @@ async fn sigterm_ends_cleanly(pool: PgPool) {
         }
     }
     let pid = child.id().unwrap().to_string();
-    assert!(
-        Command::new("kill")
-            .args(["-TERM", &pid])
-            .status()
-            .unwrap()
-            .success()
-    );
+    signal("TERM", &pid);
     let ended = tokio::time::timeout(Duration::from_secs(20), child.wait())
         .await
         .unwrap()

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::support::{Load, Process, free_port};
+use crate::support::{Load, Process, free_port, signal};
 
 /// A private server in a folder of its own; removed with it.
 struct PrivatePostgres {
@@ -48,13 +48,7 @@ impl PrivatePostgres {
             .next()
             .unwrap()
             .to_owned();
-        assert!(
-            Command::new("kill")
-                .args(["-KILL", &pid])
-                .status()
-                .unwrap()
-                .success()
-        );
+        signal("KILL", &pid);
     }
 
     fn start_again(&self) {

@@ -55,9 +55,12 @@ fn moment(visitor: usize, at: DateTime<Utc>, campaign: Option<u8>) -> Moment {
 /// Visitor, start, end, campaign, page views.
 type Told = (String, i64, i64, Option<String>, i32);
 
+/// Time, whether without campaign, campaign: in this order they are told.
+type Event = (i64, bool, Option<String>);
+
 /// All events of a visitor in order, as anybody would write it down first.
 fn oracle(moments: &[Moment]) -> BTreeSet<Told> {
-    let mut by_visitor: BTreeMap<&str, Vec<(i64, bool, Option<String>)>> = BTreeMap::new();
+    let mut by_visitor: BTreeMap<&str, Vec<Event>> = BTreeMap::new();
     for moment in moments {
         let campaign = moment.landing.campaign.campaign.clone();
         let events = by_visitor.entry(&moment.visitor_id).or_default();
