@@ -10,7 +10,6 @@ use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
 use super::{Client, Session};
-use crate::domain::channel::Channel;
 use crate::domain::consent::Consent;
 use crate::domain::device::Device;
 use crate::domain::faults::{Fault, Faults};
@@ -149,12 +148,6 @@ fn build(line: &Line<'_>, faults: &mut Faults) -> Option<Session> {
         session_id,
         visitor_id: visitor_id.to_owned(),
         started_at,
-        direct: landing.is_direct(),
-        source: landing.source(),
-        medium: landing.medium(),
-        click_id: landing.click_id().map(|id| id.name.to_owned()),
-        click_ids: landing.click_ids.clone(),
-        channel: Channel::of(&landing),
         device: line.user_agent.as_deref().and_then(Device::of),
         hits: Vec::new(),
         page_views: 1,
@@ -242,19 +235,22 @@ mod tests {
     fn campaign_and_click_ids_come_from_the_url_and_explicit_ones_win() {
         let session = parse_line(&line("")).unwrap();
         assert_eq!(
-            (session.source.as_deref(), session.medium.as_deref()),
+            (
+                session.landing.source().as_deref(),
+                session.landing.medium().as_deref()
+            ),
             (Some("google"), Some("cpc"))
         );
         assert_eq!(session.landing.campaign.campaign.as_deref(), Some("spring"));
-        assert_eq!(session.click_ids["gclid"], "abc");
+        assert_eq!(session.landing.click_ids["gclid"], "abc");
         let session = parse_line(&line(
             r#","source":"bing","campaign":"winter","click_ids":{"MSCLKID":"m"}"#,
         ))
         .unwrap();
-        assert_eq!(session.source.as_deref(), Some("bing"));
+        assert_eq!(session.landing.source().as_deref(), Some("bing"));
         assert_eq!(session.landing.campaign.campaign.as_deref(), Some("winter"));
-        assert_eq!(session.click_ids["msclkid"], "m");
-        assert!(!session.direct);
+        assert_eq!(session.landing.click_ids["msclkid"], "m");
+        assert!(!session.landing.is_direct());
     }
 
     #[test]
@@ -263,8 +259,8 @@ mod tests {
             r#","click_ids":{"fbclid":"f"},"consent":{"analytics":false}"#,
         ))
         .unwrap();
-        assert_eq!(session.click_ids, BTreeMap::new());
-        assert_eq!(session.click_id.as_deref(), Some("gclid"));
+        assert_eq!(session.landing.click_ids, BTreeMap::new());
+        assert_eq!(session.landing.click_id().map(|id| id.name), Some("gclid"));
         assert!(
             session.landing.url.ends_with("gclid=[MASKED]"),
             "{}",

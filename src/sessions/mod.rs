@@ -9,7 +9,6 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use crate::domain::channel::Channel;
 use crate::domain::consent::Consent;
 use crate::domain::device::Device;
 use crate::domain::landing::Landing;
@@ -28,18 +27,6 @@ pub struct Session {
     pub started_at: DateTime<Utc>,
     /// Where it began, and what brought it there.
     pub landing: Landing,
-    /// Neither campaign, nor click id, nor external referrer.
-    pub direct: bool,
-    /// The source that takes the credit.
-    pub source: Option<String>,
-    /// The medium that takes the credit.
-    pub medium: Option<String>,
-    /// Name of the click id that tells the network.
-    pub click_id: Option<String>,
-    /// All click ids, name to value.
-    pub click_ids: BTreeMap<String, String>,
-    /// The channel that it came through.
-    pub channel: Channel,
     /// The kind of device, where the browser told.
     pub device: Option<Device>,
     /// Its moments, the first of them its start; none where only the start is known.

@@ -6,6 +6,7 @@ use uuid::Uuid;
 
 use super::Session;
 use super::tracking::store::packed;
+use crate::domain::channel::Channel;
 use crate::domain::device::Device;
 use crate::domain::touch::Touch;
 use crate::platform::secrets::Sealer;
@@ -181,7 +182,7 @@ pub async fn insert(
     };
     let click_ids = sessions
         .iter()
-        .map(|(_, s)| json(serde_json::to_value(&s.click_ids)))
+        .map(|(_, s)| json(serde_json::to_value(&s.landing.click_ids)))
         .collect::<Result<Vec<_>, _>>()?;
     let consents = sessions
         .iter()
@@ -220,11 +221,11 @@ pub async fn insert(
         &sessions.iter().map(|(_, s)| s.attribution_id).collect::<Vec<_>>(),
         &text(|s| Some(&s.visitor_id)) as &[Option<&str>],
         &sessions.iter().map(|(_, s)| s.started_at).collect::<Vec<_>>(),
-        &sessions.iter().map(|(_, s)| s.direct).collect::<Vec<_>>(),
+        &sessions.iter().map(|(_, s)| s.landing.is_direct()).collect::<Vec<_>>(),
         &text(|s| Some(&s.landing.url)) as &[Option<&str>],
         &text(|s| s.landing.referrer.as_deref()) as &[Option<&str>],
-        &text(|s| s.source.as_deref()) as &[Option<&str>],
-        &text(|s| s.medium.as_deref()) as &[Option<&str>],
+        &sessions.iter().map(|(_, s)| s.landing.source()).collect::<Vec<_>>() as &[Option<String>],
+        &sessions.iter().map(|(_, s)| s.landing.medium()).collect::<Vec<_>>() as &[Option<String>],
         &text(|s| s.landing.campaign.campaign.as_deref()) as &[Option<&str>],
         &text(|s| s.landing.campaign.campaign_id.as_deref()) as &[Option<&str>],
         &text(|s| s.landing.campaign.ad_group_id.as_deref()) as &[Option<&str>],
@@ -232,12 +233,12 @@ pub async fn insert(
         &text(|s| s.landing.campaign.creative_id.as_deref()) as &[Option<&str>],
         &text(|s| s.landing.campaign.term.as_deref()) as &[Option<&str>],
         &text(|s| s.landing.campaign.content.as_deref()) as &[Option<&str>],
-        &text(|s| s.click_id.as_deref()) as &[Option<&str>],
+        &text(|s| s.landing.click_id().map(|id| id.name)) as &[Option<&str>],
         &click_ids,
         &consents,
         &sealed as &[Option<Vec<u8>>],
         &sessions.iter().map(|(_, s)| last_seen(s)).collect::<Vec<_>>(),
-        &text(|s| Some(s.channel.as_str())) as &[Option<&str>],
+        &text(|s| Some(Channel::of(&s.landing).as_str())) as &[Option<&str>],
         &text(|s| s.device.map(Device::as_str)) as &[Option<&str>],
         &sessions.iter().map(|(_, s)| s.landing.campaign_key()).collect::<Vec<_>>() as &[Option<i64>],
         &sessions.iter().map(|(_, s)| s.page_views).collect::<Vec<_>>(),

@@ -9,7 +9,6 @@ use uuid::Uuid;
 use super::Moment;
 use super::store::{self, Cut, Extended, Link, Near, Span, Told};
 use super::timeline::{self, Event, Known, Planned, Start};
-use crate::domain::channel::Channel;
 use crate::platform::clock::Clock;
 use crate::platform::secrets::Sealer;
 use crate::sessions::Session;
@@ -174,18 +173,11 @@ fn told(planned: &Planned, near: &[Near], moments: &[&Moment]) -> Told {
 }
 
 fn begun(moment: &Moment, session_id: String, planned: Planned, page_views: i32, told: Told) -> Session {
-    let landing = moment.landing.clone();
     Session {
         attribution_id: moment.tenant.attribution_id,
         session_id,
         visitor_id: moment.visitor_id.clone(),
         started_at: DateTime::from_timestamp(moment.at.timestamp(), 0).unwrap_or(moment.at),
-        direct: landing.is_direct(),
-        source: landing.source(),
-        medium: landing.medium(),
-        click_id: landing.click_id().map(|id| id.name.to_owned()),
-        click_ids: landing.click_ids.clone(),
-        channel: Channel::of(&landing),
         device: moment.device,
         hits: planned.hits,
         page_views,
@@ -193,6 +185,6 @@ fn begun(moment: &Moment, session_id: String, planned: Planned, page_views: i32,
         consent_at: told.consent_at,
         browser_ids: told.browser_ids,
         client: moment.client.clone(),
-        landing,
+        landing: moment.landing.clone(),
     }
 }
