@@ -4,12 +4,12 @@ mod outcome;
 mod preview;
 mod record;
 mod recorder;
+mod recording;
 mod steps;
 pub mod store;
-mod writer;
 
 pub use outcome::{Credit, Match, Outcome, Receipt};
 pub use preview::Previewer;
 pub use record::{Draft, Origin, Source};
-pub use recorder::{Recorder, Unavailable, Writers};
+pub use recorder::Recorder;
 pub use steps::completed;

@@ -7,9 +7,9 @@ use sqlx::PgPool;
 
 use super::outcome::{Outcome, Receipt};
 use super::record::{Draft, Identity};
-use super::recorder::Unavailable;
 use super::steps::{attribute_all, differs, find_duplicates};
 use crate::platform::db;
+use crate::platform::group_commit::Unavailable;
 use crate::platform::secrets::Sealer;
 
 /// Tells what recording would find.

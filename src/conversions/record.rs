@@ -27,6 +27,8 @@ pub struct Origin {
 pub enum Source {
     /// A merchant's back end.
     Webhook,
+    /// The browser script.
+    Sdk,
 }
 
 impl Source {
@@ -34,6 +36,7 @@ impl Source {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Webhook => "webhook",
+            Self::Sdk => "sdk",
         }
     }
 }

@@ -13,6 +13,21 @@ use serde::{Deserialize, Deserializer};
 /// The manual: every key, commented, with its default.
 pub const DEFAULT: &str = include_str!("../../config/default.toml");
 
+const GROUP_COMMIT_KEYS_OF_RECORDER: [&str; 5] = [
+    "recorder.writers",
+    "recorder.max_batch",
+    "recorder.queue",
+    "recorder.queue_bytes",
+    "recorder.answer_within",
+];
+const GROUP_COMMIT_KEYS_OF_TRACKER: [&str; 5] = [
+    "tracker.writers",
+    "tracker.max_batch",
+    "tracker.queue",
+    "tracker.queue_bytes",
+    "tracker.answer_within",
+];
+
 const ENV_PREFIX: &str = "TRUSTDATA__";
 
 /// All settings.
@@ -23,8 +38,10 @@ pub struct Config {
     pub server: Server,
     /// Postgres.
     pub database: Database,
-    /// Group commit.
-    pub recorder: Recorder,
+    /// Group commit of conversions.
+    pub recorder: GroupCommit,
+    /// Group commit of sessions.
+    pub tracker: GroupCommit,
     /// Authentication.
     pub auth: Auth,
     /// The audit rows.
@@ -71,11 +88,11 @@ pub struct Database {
     pub migrate: bool,
 }
 
-/// `[recorder]`
+/// `[recorder]` and `[tracker]`
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[expect(missing_docs, reason = "config/default.toml is the manual")]
-pub struct Recorder {
+pub struct GroupCommit {
     pub writers: usize,
     pub max_batch: usize,
     pub queue: usize,
@@ -268,32 +285,6 @@ fn check(config: &Config, figment: &Figment) -> Vec<String> {
             "2 to 1,000",
         ),
         (
-            "recorder.writers",
-            (1..=64).contains(&config.recorder.writers),
-            "1 to 64",
-        ),
-        (
-            "recorder.max_batch",
-            (1..=2000).contains(&config.recorder.max_batch),
-            "1 to 2,000",
-        ),
-        (
-            "recorder.queue",
-            (1000..=1_000_000).contains(&config.recorder.queue),
-            "1,000 (one array body) to 1,000,000",
-        ),
-        (
-            "recorder.queue_bytes",
-            (4 << 20..=1 << 36).contains(&config.recorder.queue_bytes),
-            "4194304 (4 MiB: one array body and what is kept with it) to 68719476736 (64 GiB)",
-        ),
-        (
-            "recorder.answer_within",
-            config.recorder.answer_within >= Duration::from_millis(10)
-                && config.recorder.answer_within <= Duration::from_secs(60),
-            "10 ms to 60 s",
-        ),
-        (
             "auth.hashes_at_once",
             (1..=64).contains(&config.auth.hashes_at_once),
             "1 to 64",
@@ -328,8 +319,13 @@ fn check(config: &Config, figment: &Figment) -> Vec<String> {
             "a filter such as \"info\" or \"warn,trustdata=debug\"",
         ),
     ];
+    let group_commits = [
+        group_commit_rules(&config.recorder, GROUP_COMMIT_KEYS_OF_RECORDER),
+        group_commit_rules(&config.tracker, GROUP_COMMIT_KEYS_OF_TRACKER),
+    ];
     rules
         .into_iter()
+        .chain(group_commits.into_iter().flatten())
         .filter(|(_, holds, _)| !holds)
         .map(|(key, _, expected)| {
             format!(
@@ -338,6 +334,32 @@ fn check(config: &Config, figment: &Figment) -> Vec<String> {
             )
         })
         .collect()
+}
+
+/// The rules of one queue and its writers, whose keys are named in this order: writers, max_batch, queue, queue_bytes, answer_within.
+fn group_commit_rules(
+    settings: &GroupCommit,
+    [writers, max_batch, queue, queue_bytes, answer_within]: [&'static str; 5],
+) -> [(&'static str, bool, &'static str); 5] {
+    [
+        (writers, (1..=64).contains(&settings.writers), "1 to 64"),
+        (max_batch, (1..=2000).contains(&settings.max_batch), "1 to 2,000"),
+        (
+            queue,
+            (1000..=1_000_000).contains(&settings.queue),
+            "1,000 (one array body) to 1,000,000",
+        ),
+        (
+            queue_bytes,
+            (4 << 20..=1 << 36).contains(&settings.queue_bytes),
+            "4194304 (4 MiB: one array body and what is kept with it) to 68719476736 (64 GiB)",
+        ),
+        (
+            answer_within,
+            (Duration::from_millis(10)..=Duration::from_secs(60)).contains(&settings.answer_within),
+            "10 ms to 60 s",
+        ),
+    ]
 }
 
 fn in_seconds(value: Duration, least: u64, most: u64) -> bool {

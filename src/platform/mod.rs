@@ -5,6 +5,7 @@ pub mod client_ip;
 pub mod clock;
 pub mod config;
 pub mod db;
+pub mod group_commit;
 pub mod password;
 pub mod problem;
 pub mod rate;

@@ -9,14 +9,16 @@ use tokio::task::JoinSet;
 use super::run::StartError;
 use super::{background, health, router, settings_listener};
 use crate::activity;
-use crate::conversions::{Previewer, Recorder, Writers};
+use crate::conversions::{Previewer, Recorder};
 use crate::keys::{Allowances, Authenticator, LastUsed};
 use crate::platform::client_ip::TrustedProxies;
 use crate::platform::clock::Clock;
 use crate::platform::config::Config;
 use crate::platform::db;
+use crate::platform::group_commit::Writers;
 use crate::platform::password::SlowHash;
 use crate::platform::secrets::{Sealer, key_of_database};
+use crate::sessions::tracking::Tracker;
 use crate::streams::Streams;
 use crate::webhook::Webhook;
 
@@ -24,7 +26,7 @@ use crate::webhook::Webhook;
 pub struct App {
     /// Webhooks and health.
     pub public: Router,
-    /// The recorder's writers: they end when the routers are gone and all is settled.
+    /// The writers of recorder and tracker: they end when the routers are gone and all is settled.
     pub writers: Writers,
     /// Tasks that end by themselves once nothing is left to write.
     pub draining: JoinSet<()>,
@@ -49,7 +51,9 @@ impl App {
         ));
 
         let (mut draining, mut endless) = (JoinSet::new(), JoinSet::new());
-        let (recorder, writers) = Recorder::start(&config.recorder, &options, &sealer);
+        let mut writers = Writers(JoinSet::new());
+        let recorder = Recorder::start(&config.recorder, &options, &sealer, &mut writers);
+        let tracker = Tracker::start(&config.tracker, &options, &sealer, &clock, &mut writers);
         let (filer, filing) = activity::start_filer(pool.clone(), config.activity.refused_per_minute);
         let (last_used, noting) = LastUsed::start(pool.clone());
         draining.spawn(filing);
@@ -62,11 +66,16 @@ impl App {
             clock.clone(),
             config.activity.retention_days,
         ));
-        endless.spawn(background::gauges(pool.clone(), recorder.clone()));
+        endless.spawn(background::gauges(
+            pool.clone(),
+            recorder.clone(),
+            tracker.clone(),
+        ));
 
         let health = health::Health {
             pool: pool.clone(),
             recorder: recorder.clone(),
+            tracker: tracker.clone(),
         };
         let webhook = Webhook {
             streams,

@@ -10,6 +10,7 @@ use super::app::pool_gauges;
 use crate::activity;
 use crate::conversions::Recorder;
 use crate::platform::clock::Clock;
+use crate::sessions::tracking::Tracker;
 use crate::streams;
 
 /// Deletes audit rows that are older than `days`, once an hour. Several instances may do it at once: the second finds nothing left.
@@ -46,11 +47,12 @@ async fn sweep(pool: &PgPool, cutoff: DateTime<Utc>) -> Result<u64, sqlx::Error>
 }
 
 /// Keeps the gauges current.
-pub async fn gauges(pool: PgPool, recorder: Recorder) {
+pub async fn gauges(pool: PgPool, recorder: Recorder, tracker: Tracker) {
     let mut tick = tokio::time::interval(Duration::from_secs(1));
     loop {
         tick.tick().await;
-        metrics::gauge!("trustdata_recorder_queue_depth").set(recorder.depth() as f64);
+        recorder.gauge();
+        tracker.gauge();
         pool_gauges(&pool);
     }
 }

@@ -11,6 +11,7 @@ use sqlx::PgPool;
 
 use crate::conversions::Recorder;
 use crate::platform::db;
+use crate::sessions::tracking::Tracker;
 
 const ANSWER_WITHIN: Duration = Duration::from_millis(800);
 
@@ -19,8 +20,10 @@ const ANSWER_WITHIN: Duration = Duration::from_millis(800);
 pub struct Health {
     /// Look-ups.
     pub pool: PgPool,
-    /// Commits.
+    /// Commits of conversions.
     pub recorder: Recorder,
+    /// Commits of sessions.
+    pub tracker: Tracker,
 }
 
 /// The process lives.
@@ -39,7 +42,11 @@ pub async fn ready(State(health): State<Health>) -> Response {
         ),
         Ok(Err(_)) | Err(_) => ("cannot be reached".to_owned(), "unknown".to_owned()),
     };
-    let recorder = health.recorder.trouble().unwrap_or("ok");
+    let recorder = health
+        .recorder
+        .trouble()
+        .or(health.tracker.trouble())
+        .unwrap_or("ok");
     let ready = database == "ok" && migrations == "ok" && recorder == "ok";
     let status = if ready {
         StatusCode::OK

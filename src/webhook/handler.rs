@@ -182,7 +182,7 @@ impl Received<'_> {
         let mut entry = entry(self.call, Some(self.key), &self.webhook.clock);
         entry.rejected = i32::try_from(rejected).unwrap_or(i32::MAX);
         if !self.call.is_dry_run() {
-            return Ok(self.webhook.recorder.record(drafts, array, entry).await?);
+            return Ok(self.webhook.recorder.record(drafts, array, Some(entry)).await?);
         }
         let outcomes = self.webhook.previewer.preview(&drafts).await?;
         self.webhook

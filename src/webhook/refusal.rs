@@ -5,9 +5,9 @@ use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
 use crate::activity::Status;
-use crate::conversions::Unavailable;
 use crate::domain::faults::Fault;
 use crate::keys;
+use crate::platform::group_commit::Unavailable;
 use crate::platform::problem::Problem;
 
 /// A refusal, in the order of the checks.

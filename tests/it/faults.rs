@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use sqlx::PgPool;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio_util::task::AbortOnDropHandle;
 use trustdata::platform::clock::Clock;
 use trustdata::server::App;
 use trustdata::streams;
@@ -22,6 +23,7 @@ struct Behind {
     app: TestApp,
     wire: Wire,
     address: SocketAddr,
+    _server: AbortOnDropHandle<()>,
     _service: App,
 }
 
@@ -31,10 +33,12 @@ impl Behind {
         let mut config = config_for(&pool.connect_options());
         let wire = Wire::before(&mut config).await;
         let service = App::start(&config, Clock::fixed(now())).await.unwrap();
+        let (address, server) = listen(&service).await;
         Self {
             app,
             wire,
-            address: listen(&service).await,
+            address,
+            _server: server,
             _service: service,
         }
     }

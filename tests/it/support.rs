@@ -11,6 +11,7 @@ use sqlx::PgPool;
 use sqlx::postgres::PgConnectOptions;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 use trustdata::platform::clock::Clock;
 use trustdata::platform::config::{self, Config};
 use trustdata::platform::password::SlowHash;
@@ -35,6 +36,8 @@ pub struct TestApp {
     pub key_id: Uuid,
     pub token: String,
     pub http: reqwest::Client,
+    /// Ends with the test: a database that somebody is connected to is dropped late.
+    _server: AbortOnDropHandle<()>,
     _app: App,
 }
 
@@ -95,15 +98,15 @@ pub fn config_for(options: &PgConnectOptions) -> Config {
 }
 
 /// Serves an app on a port of its own.
-pub async fn listen(app: &App) -> SocketAddr {
+pub async fn listen(app: &App) -> (SocketAddr, AbortOnDropHandle<()>) {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let routes = app
         .public
         .clone()
         .into_make_service_with_connect_info::<SocketAddr>();
-    tokio::spawn(async move { axum::serve(listener, routes).await.unwrap() });
-    address
+    let server = tokio::spawn(async move { axum::serve(listener, routes).await.unwrap() });
+    (address, AbortOnDropHandle::new(server))
 }
 
 impl TestApp {
@@ -117,7 +120,7 @@ impl TestApp {
         change(&mut config);
         let clock = Clock::fixed(now());
         let app = App::start(&config, clock.clone()).await.unwrap();
-        let address = listen(&app).await;
+        let (address, server) = listen(&app).await;
         let mut conn = pool.acquire().await.unwrap();
         let property = streams::Property {
             property_id: clock.new_id(),
@@ -139,6 +142,7 @@ impl TestApp {
             key_id,
             token,
             http: reqwest::Client::new(),
+            _server: server,
             _app: app,
         }
     }

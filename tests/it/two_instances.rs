@@ -15,7 +15,7 @@ async fn a_change_on_one_holds_on_the_other(pool: PgPool) {
     let other = App::start(&config_for(&pool.connect_options()), Clock::fixed(now()))
         .await
         .unwrap();
-    let address = listen(&other).await;
+    let (address, _server) = listen(&other).await;
     let url = format!("http://{address}/webhooks/custom/{}/purchase", one.attribution_id);
     let send = async || {
         let request = one

@@ -3,6 +3,7 @@
 mod apply;
 pub mod store;
 pub mod timeline;
+mod tracker;
 
 use std::collections::BTreeMap;
 
@@ -15,6 +16,7 @@ use crate::domain::landing::Landing;
 use crate::domain::tenant::Tenant;
 
 pub use apply::apply;
+pub use tracker::Tracker;
 
 /// A moment of a visit, as a browser told of it.
 #[derive(Debug, Clone)]
@@ -39,4 +41,23 @@ pub struct Moment {
     pub browser_ids: BTreeMap<String, String>,
     /// The id that the visitor had before agreeing to be recognised.
     pub formerly: Option<String>,
+}
+
+impl Moment {
+    /// Bytes that it holds in memory, near enough.
+    pub fn bytes(&self) -> usize {
+        let texts = [
+            Some(&self.visitor_id),
+            Some(&self.landing.url),
+            self.landing.referrer.as_ref(),
+            self.client.user_agent.as_ref(),
+        ];
+        // What it says of the campaign was taken out of the URL.
+        size_of::<Self>()
+            + texts
+                .into_iter()
+                .flatten()
+                .map(|text| text.len() * 2)
+                .sum::<usize>()
+    }
 }

@@ -1,0 +1,146 @@
+//! What the recorder's writers commit: conversions, their credit, and the audit rows of the requests that brought them.
+
+use sqlx::{Connection as _, PgConnection};
+
+use super::outcome::Outcome;
+use super::record::Draft;
+use super::steps::{attribute_all, completed, find_duplicates};
+use super::store::{self, Row};
+use crate::activity;
+use crate::attribution::Attribution;
+use crate::platform::group_commit::{Size, Work};
+use crate::platform::secrets::Sealer;
+
+/// One request's events, which are committed together, and its audit row.
+pub(super) struct Request {
+    pub(super) drafts: Vec<Draft>,
+    /// An array body, even of one event.
+    pub(super) array: bool,
+    pub(super) audit: Audit,
+}
+
+/// The audit row of a request.
+pub(super) enum Audit {
+    /// None is due.
+    None,
+    /// To be completed by the outcome.
+    Due(activity::Entry),
+    /// As it is to be stored.
+    Complete(activity::Entry),
+}
+
+impl Request {
+    /// The audit row, where the events were settled so.
+    fn entry(&self, outcomes: &[Outcome]) -> Option<activity::Entry> {
+        match &self.audit {
+            Audit::None => None,
+            Audit::Due(entry) => Some(completed(entry.clone(), &self.drafts, self.array, outcomes)),
+            Audit::Complete(entry) => Some(entry.clone()),
+        }
+    }
+}
+
+/// Commits requests.
+pub(super) struct Recording {
+    pub(super) sealer: Sealer,
+}
+
+impl Work for Recording {
+    type Job = Request;
+    type Outcome = Vec<Outcome>;
+
+    const NAME: &'static str = "conversions";
+
+    fn size(request: &Request) -> Size {
+        Size {
+            events: request.drafts.len(),
+            bytes: request.drafts.iter().map(Draft::bytes).sum(),
+        }
+    }
+
+    async fn commit(
+        &self,
+        conn: &mut PgConnection,
+        requests: &[&Request],
+    ) -> Result<Vec<Vec<Outcome>>, sqlx::Error> {
+        let drafts: Vec<&Draft> = requests.iter().flat_map(|request| &request.drafts).collect();
+        let entries = |mut outcomes: &[Outcome]| {
+            let entry = |request: &&Request| {
+                let (own, others) = outcomes.split_at(request.drafts.len());
+                outcomes = others;
+                request.entry(own)
+            };
+            requests.iter().filter_map(entry).collect()
+        };
+        let mut outcomes = transact(conn, &drafts, entries, &self.sealer).await?.into_iter();
+        Ok(requests
+            .iter()
+            .map(|request| outcomes.by_ref().take(request.drafts.len()).collect())
+            .collect())
+    }
+
+    fn parts(request: &Request) -> Vec<Request> {
+        let part = |draft: &Draft| Request {
+            drafts: vec![draft.clone()],
+            array: request.array,
+            audit: Audit::None,
+        };
+        request.drafts.iter().map(part).collect()
+    }
+
+    fn refused(_part: &Request) -> Vec<Outcome> {
+        vec![Outcome::Unstorable]
+    }
+
+    fn joined(request: &Request, parts: Vec<Vec<Outcome>>) -> (Vec<Outcome>, Option<Request>) {
+        let outcomes: Vec<Outcome> = parts.into_iter().flatten().collect();
+        let rest = request.entry(&outcomes).map(|entry| Request {
+            drafts: Vec::new(),
+            array: request.array,
+            audit: Audit::Complete(entry),
+        });
+        (outcomes, rest)
+    }
+}
+
+/// Match, store, find the first of what was there, credit, audit; in one transaction but for the match, which needs none.
+async fn transact(
+    conn: &mut PgConnection,
+    drafts: &[&Draft],
+    entries: impl Fn(&[Outcome]) -> Vec<activity::Entry>,
+    sealer: &Sealer,
+) -> Result<Vec<Outcome>, sqlx::Error> {
+    let attributions = attribute_all(conn, drafts).await?;
+    let mut order: Vec<usize> = (0..drafts.len()).collect();
+    // Stable: of two with one identity the one that came first stands.
+    order.sort_by_key(|place| drafts[*place].identity());
+    let row = |place: &usize| Row {
+        draft: drafts[*place],
+        attribution: &attributions[*place],
+    };
+    let rows: Vec<Row<'_>> = order.iter().map(row).collect();
+
+    let mut transaction = conn.begin().await?;
+    let stored = match rows.is_empty() {
+        true => Default::default(),
+        false => store::insert(&mut transaction, &rows).await?,
+    };
+    let (fresh, repeats): (Vec<usize>, Vec<usize>) =
+        (0..drafts.len()).partition(|place| stored.contains(&drafts[*place].event_id));
+    if !fresh.is_empty() {
+        store::insert_credits(&mut transaction, &fresh.iter().map(row).collect::<Vec<_>>()).await?;
+    }
+    let outcome = |(draft, attribution): (&&Draft, Attribution)| Outcome::recorded(draft, attribution);
+    let mut outcomes: Vec<Outcome> = drafts.iter().zip(attributions).map(outcome).collect();
+    if !repeats.is_empty() {
+        let asked: Vec<&Draft> = repeats.iter().map(|place| drafts[*place]).collect();
+        let mut found = find_duplicates(&mut transaction, &asked, sealer).await?;
+        for (index, place) in repeats.iter().enumerate() {
+            // The row that stood in the way was deleted since: the next try stores this one.
+            outcomes[*place] = found.remove(&index).ok_or(sqlx::Error::RowNotFound)?;
+        }
+    }
+    activity::store::insert(&mut transaction, &entries(&outcomes)).await?;
+    transaction.commit().await?;
+    Ok(outcomes)
+}
