@@ -5,6 +5,7 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::Entry;
+use crate::domain::tenant::Tenant;
 use crate::platform::clock::id_at;
 
 /// Writes rows; a row that counts is added to the one that is there.
@@ -40,6 +41,26 @@ pub async fn insert(conn: &mut PgConnection, entries: &[Entry]) -> Result<(), sq
         &entries.iter().map(|e| e.accepted).collect::<Vec<_>>(),
         &entries.iter().map(|e| e.rejected).collect::<Vec<_>>(),
         &entries.iter().map(|e| e.requests).collect::<Vec<_>>(),
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Conversions of these requests, by stream and id of their rows, got their match after the answer.
+pub async fn matched_late(
+    conn: &mut PgConnection,
+    requests: &[(Tenant, Uuid)],
+    at: DateTime<Utc>,
+) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "update activity a set session_matched = true, matched_late_at = $4
+         from unnest($1::uuid[], $2::uuid[], $3::uuid[]) as t(property_id, attribution_id, activity_id)
+         where a.property_id = t.property_id and a.attribution_id = t.attribution_id and a.activity_id = t.activity_id",
+        &requests.iter().map(|(tenant, _)| tenant.property_id).collect::<Vec<_>>(),
+        &requests.iter().map(|(tenant, _)| tenant.attribution_id).collect::<Vec<_>>(),
+        &requests.iter().map(|(_, activity_id)| *activity_id).collect::<Vec<_>>(),
+        at,
     )
     .execute(conn)
     .await?;

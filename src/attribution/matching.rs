@@ -4,6 +4,9 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::domain::touch::Touch;
 
+/// What lies closer together can be one visit.
+const VISIT: TimeDelta = TimeDelta::minutes(30);
+
 /// What the look at a visitor's touches found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Attribution {
@@ -89,12 +92,40 @@ pub fn attribute(touches: Vec<Touch>, event_time: DateTime<Utc>, lookback: TimeD
         });
     }
     inside.sort_by(|a, b| (a.clicked_at, &a.session_id).cmp(&(b.clicked_at, &b.session_id)));
+    inside.dedup_by(are_one_visit);
     if inside.iter().any(|touch| !touch.direct) {
         inside.retain(|touch| !touch.direct);
     } else {
         inside.drain(..inside.len() - 1);
     }
     Attribution::Matched(inside)
+}
+
+/// Whether two neighbours are one click, told twice: by the id of the day, and by the visitor's own id after the consent that came within the
+/// visit. Then the own one, whose click ids are known, takes the click's time and stays as `earlier`.
+fn are_one_visit(later: &mut Touch, earlier: &mut Touch) -> bool {
+    let names = |touch: &Touch| {
+        let Touch {
+            source,
+            medium,
+            campaign,
+            campaign_id,
+            click_id,
+            ..
+        } = touch.clone();
+        (source, medium, campaign, campaign_id, click_id)
+    };
+    let gap = later.clicked_at.timestamp() - earlier.clicked_at.timestamp();
+    let same = later.anonymous != earlier.anonymous
+        && gap < VISIT.num_seconds()
+        && !later.direct
+        && names(later) == names(earlier);
+    if same && earlier.anonymous {
+        let clicked_at = earlier.clicked_at;
+        std::mem::swap(later, earlier);
+        earlier.clicked_at = clicked_at;
+    }
+    same
 }
 
 #[cfg(test)]
@@ -119,6 +150,58 @@ mod tests {
             campaign: None,
             campaign_id: None,
             click_id: None,
+            anonymous: false,
+        }
+    }
+
+    #[test]
+    fn a_click_told_before_and_after_consent_is_one() {
+        let ad = |id: &str, seconds: i64, anonymous: bool, campaign: &str| Touch {
+            campaign: Some(campaign.to_owned()),
+            anonymous,
+            ..touch(id, seconds, false)
+        };
+        // Each as id, time, whether anonymous, campaign -> ids and times of the journey.
+        type Row = (
+            &'static [(&'static str, i64, bool, &'static str)],
+            &'static [(&'static str, i64)],
+        );
+        let table: &[Row] = &[
+            (
+                &[("fp", -100, true, "a"), ("own", -90, false, "a")],
+                &[("own", -100)],
+            ),
+            (
+                &[("own", -100, false, "a"), ("fp", -100, true, "a")],
+                &[("own", -100)],
+            ),
+            (
+                &[("fp", -100, true, "a"), ("own", -90, false, "b")],
+                &[("fp", -100), ("own", -90)],
+            ),
+            (
+                &[("fp", -4000, true, "a"), ("own", -90, false, "a")],
+                &[("fp", -4000), ("own", -90)],
+            ),
+            (
+                &[("one", -100, false, "a"), ("two", -90, false, "a")],
+                &[("one", -100), ("two", -90)],
+            ),
+        ];
+        for (touches, expected) in table {
+            let touches = touches
+                .iter()
+                .map(|(id, at, anonymous, name)| ad(id, *at, *anonymous, name));
+            let Attribution::Matched(journey) = attribute(touches.collect(), at(0), TimeDelta::days(30))
+            else {
+                panic!("{expected:?}");
+            };
+            let journey: Vec<_> = journey
+                .iter()
+                .map(|touch| (touch.session_id.as_str(), touch.clicked_at))
+                .collect();
+            let expected: Vec<_> = expected.iter().map(|(id, seconds)| (*id, at(*seconds))).collect();
+            assert_eq!(journey, expected);
         }
     }
 

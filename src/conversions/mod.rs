@@ -1,5 +1,6 @@
 //! From a valid conversion to a committed, credited one. One way in, for every door.
 
+mod late_match;
 mod outcome;
 mod preview;
 mod record;
@@ -8,6 +9,7 @@ mod recording;
 mod steps;
 pub mod store;
 
+pub use late_match::look_again;
 pub use outcome::{Credit, Match, Outcome, Receipt};
 pub use preview::Previewer;
 pub use record::{Draft, Origin, Source};

@@ -7,7 +7,7 @@ use sqlx::PgPool;
 
 use super::outcome::{Outcome, Receipt};
 use super::record::{Draft, Identity};
-use super::steps::{attribute_all, differs, find_duplicates};
+use super::steps::{attribute_all, differs, find_repeats};
 use crate::platform::db;
 use crate::platform::group_commit::Unavailable;
 use crate::platform::secrets::Sealer;
@@ -31,7 +31,7 @@ impl Previewer {
         let look = async {
             let mut conn = self.pool.acquire().await?;
             let attributions = attribute_all(&mut conn, &drafts).await?;
-            let duplicates = find_duplicates(&mut conn, &drafts, &self.sealer).await?;
+            let duplicates = find_repeats(&mut conn, &drafts, &self.sealer).await?.found;
             Ok((attributions, duplicates))
         };
         let (attributions, mut duplicates) = db::in_time(look)

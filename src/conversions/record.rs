@@ -20,6 +20,8 @@ pub struct Origin {
     pub key_id: Option<Uuid>,
     /// When.
     pub received_at: DateTime<Utc>,
+    /// The audit row of the request, where it has one.
+    pub activity_id: Option<Uuid>,
 }
 
 /// The doors that conversions come through.
@@ -126,7 +128,7 @@ impl Content<'_> {
 }
 
 /// The row that a conversion's personal part is sealed for.
-fn seal_context(property_id: Uuid, event_id: Uuid) -> [u8; 32] {
+pub fn seal_context(property_id: Uuid, event_id: Uuid) -> [u8; 32] {
     let mut context = [0; 32];
     context[..16].copy_from_slice(property_id.as_bytes());
     context[16..].copy_from_slice(event_id.as_bytes());

@@ -31,10 +31,15 @@ impl Recorder {
     /// Records one request's events, and the audit row where one is due, in one transaction; the outcomes come in the order of `drafts`.
     pub async fn record(
         &self,
-        drafts: Vec<Draft>,
+        mut drafts: Vec<Draft>,
         array: bool,
         activity: Option<activity::Entry>,
     ) -> Result<Vec<Outcome>, Unavailable> {
+        if let Some(entry) = &activity {
+            for draft in &mut drafts {
+                draft.origin.activity_id = Some(entry.activity_id);
+            }
+        }
         let request = Request {
             drafts,
             array,

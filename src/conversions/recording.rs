@@ -4,12 +4,14 @@ use sqlx::{Connection as _, PgConnection};
 
 use super::outcome::Outcome;
 use super::record::Draft;
-use super::steps::{attribute_all, completed, find_duplicates};
-use super::store::{self, Row};
+use super::steps::{Repeats, attribute_all, completed, find_repeats};
+use super::store::{self, Journey, Row};
 use crate::activity;
 use crate::attribution::Attribution;
 use crate::platform::group_commit::{Size, Work};
 use crate::platform::secrets::Sealer;
+use crate::sessions;
+use crate::sessions::awaited::{Awaited, WAITS};
 
 /// One request's events, which are committed together, and its audit row.
 pub(super) struct Request {
@@ -127,14 +129,18 @@ async fn transact(
     };
     let (fresh, repeats): (Vec<usize>, Vec<usize>) =
         (0..drafts.len()).partition(|place| stored.contains(&drafts[*place].event_id));
-    if !fresh.is_empty() {
-        store::insert_credits(&mut transaction, &fresh.iter().map(row).collect::<Vec<_>>()).await?;
-    }
+    let journeys: Vec<Journey<'_>> = fresh.iter().filter_map(|place| row(place).journey()).collect();
+    store::insert_credits(&mut transaction, &journeys).await?;
+    let waiting: Vec<Awaited> = fresh.iter().filter_map(|place| awaited(&row(place))).collect();
+    sessions::awaited::store::insert(&mut transaction, &waiting).await?;
     let outcome = |(draft, attribution): (&&Draft, Attribution)| Outcome::recorded(draft, attribution);
     let mut outcomes: Vec<Outcome> = drafts.iter().zip(attributions).map(outcome).collect();
     if !repeats.is_empty() {
         let asked: Vec<&Draft> = repeats.iter().map(|place| drafts[*place]).collect();
-        let mut found = find_duplicates(&mut transaction, &asked, sealer).await?;
+        let Repeats { mut found, richer } = find_repeats(&mut transaction, &asked, sealer).await?;
+        if !richer.is_empty() {
+            store::update_personal(&mut transaction, &richer).await?;
+        }
         for (index, place) in repeats.iter().enumerate() {
             // The row that stood in the way was deleted since: the next try stores this one.
             outcomes[*place] = found.remove(&index).ok_or(sqlx::Error::RowNotFound)?;
@@ -143,4 +149,24 @@ async fn transact(
     activity::store::insert(&mut transaction, &entries(&outcomes)).await?;
     transaction.commit().await?;
     Ok(outcomes)
+}
+
+/// Who waits for a session of its visitor.
+fn awaited(row: &Row<'_>) -> Option<Awaited> {
+    let Draft {
+        event_id,
+        origin,
+        conversion,
+        ..
+    } = row.draft;
+    match (row.attribution, &conversion.visitor_id) {
+        (Attribution::Unmatched(_), Some(visitor_id)) => Some(Awaited {
+            tenant: origin.tenant,
+            event_id: *event_id,
+            visitor_id: visitor_id.clone(),
+            activity_id: origin.activity_id,
+            waits_until: origin.received_at + WAITS,
+        }),
+        _ => None,
+    }
 }

@@ -3,13 +3,14 @@
 use std::collections::HashMap;
 
 use sqlx::PgConnection;
+use uuid::Uuid;
 
 use super::outcome::{Outcome, Receipt};
-use super::record::{Content, Draft, Identity};
-use super::store;
+use super::record::{Content, Draft, Identity, seal_context};
+use super::store::{self, First};
 use crate::activity;
 use crate::attribution::{Attribution, UnmatchedReason, attribute, window_start};
-use crate::domain::conversion::content_differs;
+use crate::domain::conversion::{content_differs, with_user_data_of};
 use crate::domain::text::shown;
 use crate::platform::secrets::Sealer;
 use crate::sessions;
@@ -52,27 +53,51 @@ pub async fn attribute_all(
     Ok(attributions)
 }
 
-/// The outcome of each of `drafts` that was there already, by its place among them.
-pub async fn find_duplicates(
+/// What was there already.
+pub struct Repeats {
+    /// The outcome of each of the drafts that was there, by its place among them.
+    pub found: HashMap<usize, Outcome>,
+    /// Personal data of firsts with what their repeats add: tenant, our id, sealed.
+    pub richer: Vec<(Uuid, Uuid, Vec<u8>)>,
+}
+
+/// Finds those of `drafts` that were there already.
+pub async fn find_repeats(
     conn: &mut PgConnection,
     drafts: &[&Draft],
     sealer: &Sealer,
-) -> Result<HashMap<usize, Outcome>, sqlx::Error> {
+) -> Result<Repeats, sqlx::Error> {
     let identities: Vec<Identity<'_>> = drafts.iter().map(|draft| draft.identity()).collect();
-    let firsts = store::find(conn, &identities).await?;
-    Ok(firsts
-        .into_iter()
-        .map(|first| {
-            let differs = differs(&first.content(), &drafts[first.index].content(), sealer);
-            (
-                first.index,
-                Outcome::Duplicate {
-                    first: first.receipt,
-                    differs,
-                },
-            )
-        })
-        .collect())
+    let mut repeats = Repeats {
+        found: HashMap::new(),
+        richer: Vec::new(),
+    };
+    for first in store::find(conn, &identities).await? {
+        let repeat = drafts[first.index];
+        let differs = differs(&first.content(), &repeat.content(), sealer);
+        repeats.richer.extend(richer(&first, repeat, sealer));
+        let outcome = Outcome::Duplicate {
+            first: first.receipt,
+            differs,
+        };
+        repeats.found.insert(first.index, outcome);
+    }
+    Ok(repeats)
+}
+
+/// The first's personal data with the members of `user_data` that only its repeat has, sealed; none where it adds nothing. A repeat adds when
+/// it came through the other door, where one door knows the customer and the other the browser; through the same door it is the same event
+/// once more.
+fn richer(first: &First, repeat: &Draft, sealer: &Sealer) -> Option<(Uuid, Uuid, Vec<u8>)> {
+    if first.via == repeat.origin.source.as_str() {
+        return None;
+    }
+    let of_first = first.content().personal(sealer)?;
+    let of_repeat = repeat.content().personal(sealer)?;
+    let merged = with_user_data_of(&of_first, &of_repeat)?;
+    let (property_id, event_id) = (first.property_id, first.receipt.event_id);
+    let sealed = sealer.seal(merged.as_bytes(), &seal_context(property_id, event_id));
+    Some((property_id, event_id, sealed.ok()?))
 }
 
 /// Names of the fields in which a repeat differs from the first; where there are very many, the last entry says how many more. Personal

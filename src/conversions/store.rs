@@ -73,21 +73,49 @@ pub async fn insert(conn: &mut PgConnection, rows: &[Row<'_>]) -> Result<HashSet
     Ok(stored.into_iter().collect())
 }
 
-/// Stores the journeys of conversions that were stored just now, a row a touch, as the first version of their credit.
-pub async fn insert_credits(conn: &mut PgConnection, rows: &[Row<'_>]) -> Result<(), sqlx::Error> {
-    let mut credits: Vec<(&Draft, i16, &Touch, Weights)> = Vec::with_capacity(rows.len() * 3);
-    for row in rows {
-        let Attribution::Matched(journey) = row.attribution else {
-            continue;
-        };
-        let clicks: Vec<DateTime<Utc>> = journey.iter().map(|touch| touch.clicked_at).collect();
-        let weights = weigh(&clicks, row.draft.conversion.event_time);
+/// The journey of a conversion, and the version of its credit that it makes.
+pub struct Journey<'a> {
+    /// The tenant.
+    pub property_id: Uuid,
+    /// The conversion.
+    pub event_id: Uuid,
+    /// When it happened.
+    pub event_time: DateTime<Utc>,
+    /// From 1.
+    pub version: i16,
+    /// Oldest first.
+    pub touches: &'a [Touch],
+}
+
+impl<'a> Row<'a> {
+    /// The journey of a conversion that was stored just now; none without a match.
+    pub fn journey(&self) -> Option<Journey<'a>> {
+        match self.attribution {
+            Attribution::Matched(touches) => Some(Journey {
+                property_id: self.draft.origin.tenant.property_id,
+                event_id: self.draft.event_id,
+                event_time: self.draft.conversion.event_time,
+                version: 1,
+                touches,
+            }),
+            Attribution::Unmatched(_) => None,
+        }
+    }
+}
+
+/// Stores versions of credit, a row a touch.
+pub async fn insert_credits(conn: &mut PgConnection, journeys: &[Journey<'_>]) -> Result<(), sqlx::Error> {
+    let mut credits: Vec<(&Journey<'_>, i16, &Touch, Weights)> = Vec::with_capacity(journeys.len() * 3);
+    for journey in journeys {
+        let clicks: Vec<DateTime<Utc>> = journey.touches.iter().map(|touch| touch.clicked_at).collect();
+        let weights = weigh(&clicks, journey.event_time);
         credits.extend(
             journey
+                .touches
                 .iter()
                 .zip(weights)
                 .zip(1i16..)
-                .map(|((touch, weights), position)| (row.draft, position, touch, weights)),
+                .map(|((touch, weights), position)| (journey, position, touch, weights)),
         );
     }
     if credits.is_empty() {
@@ -108,14 +136,14 @@ pub async fn insert_credits(conn: &mut PgConnection, rows: &[Row<'_>]) -> Result
     sqlx::query!(
         r#"insert into credits (property_id, event_id, version, position, session_id, clicked_at, direct, source, medium, campaign, campaign_id,
                click_id, last_click, first_click, linear, time_decay, position_based)
-           select property_id, event_id, 1, position, session_id, clicked_at, direct, source, medium, campaign, campaign_id,
+           select property_id, event_id, version, position, session_id, clicked_at, direct, source, medium, campaign, campaign_id,
                click_id, last_click, first_click, linear, time_decay, position_based
            from unnest($1::uuid[], $2::uuid[], $3::smallint[], $4::text[], $5::timestamptz[], $6::boolean[], $7::text[], $8::text[], $9::text[],
-               $10::text[], $11::text[], $12::integer[], $13::integer[], $14::integer[], $15::integer[], $16::integer[])
+               $10::text[], $11::text[], $12::integer[], $13::integer[], $14::integer[], $15::integer[], $16::integer[], $17::smallint[])
              as t(property_id, event_id, position, session_id, clicked_at, direct, source, medium, campaign, campaign_id, click_id,
-               last_click, first_click, linear, time_decay, position_based)"#,
-        &credits.iter().map(|(draft, ..)| draft.origin.tenant.property_id).collect::<Vec<_>>(),
-        &credits.iter().map(|(draft, ..)| draft.event_id).collect::<Vec<_>>(),
+               last_click, first_click, linear, time_decay, position_based, version)"#,
+        &credits.iter().map(|(journey, ..)| journey.property_id).collect::<Vec<_>>(),
+        &credits.iter().map(|(journey, ..)| journey.event_id).collect::<Vec<_>>(),
         &credits.iter().map(|(_, position, ..)| *position).collect::<Vec<_>>(),
         &text(|touch| Some(&touch.session_id)) as &[Option<&str>],
         &credits.iter().map(|(_, _, touch, _)| touch.clicked_at).collect::<Vec<_>>(),
@@ -130,6 +158,7 @@ pub async fn insert_credits(conn: &mut PgConnection, rows: &[Row<'_>]) -> Result
         &units(|w| w.linear),
         &units(|w| w.time_decay),
         &units(|w| w.position_based),
+        &credits.iter().map(|(journey, ..)| journey.version).collect::<Vec<_>>(),
     )
     .execute(conn)
     .await?;
@@ -142,6 +171,8 @@ pub struct First {
     pub index: usize,
     /// The tenant.
     pub property_id: Uuid,
+    /// The door that it came through.
+    pub via: String,
     /// What was stored.
     pub receipt: Receipt,
     /// The payload, without personal data.
@@ -165,7 +196,7 @@ impl First {
 /// The conversions that stand under these identities, with the newest version of their credit.
 pub async fn find(conn: &mut PgConnection, identities: &[Identity<'_>]) -> Result<Vec<First>, sqlx::Error> {
     let rows = sqlx::query!(
-        r#"select w.index as "index!", c.property_id, c.event_id, c.event_time, c.match_reason, c.nearest_session_at, c.lookback_days,
+        r#"select w.index as "index!", c.property_id, c.source as via, c.event_id, c.event_time, c.match_reason, c.nearest_session_at, c.lookback_days,
                c.payload::text as "payload!", c.personal_sealed, l.touches as "touches?", l.session_id as "session_id?",
                l.clicked_at as "clicked_at?", l.direct as "direct?", l.source, l.medium, l.campaign, l.campaign_id, l.click_id
            from unnest($1::bigint[], $2::uuid[], $3::uuid[], $4::text[], $5::text[])
@@ -202,6 +233,7 @@ pub async fn find(conn: &mut PgConnection, identities: &[Identity<'_>]) -> Resul
                         campaign: row.campaign,
                         campaign_id: row.campaign_id,
                         click_id: row.click_id,
+                        anonymous: false,
                     },
                 }),
                 _ => None,
@@ -209,6 +241,7 @@ pub async fn find(conn: &mut PgConnection, identities: &[Identity<'_>]) -> Resul
             First {
                 index: usize::try_from(row.index).unwrap_or(usize::MAX),
                 property_id: row.property_id,
+                via: row.via,
                 receipt: Receipt {
                     event_id: row.event_id,
                     matched: Match {
@@ -224,4 +257,92 @@ pub async fn find(conn: &mut PgConnection, identities: &[Identity<'_>]) -> Resul
             }
         })
         .collect())
+}
+
+/// A conversion that waits for its match.
+pub struct Unmatched {
+    /// The tenant.
+    pub property_id: Uuid,
+    /// Our id of it.
+    pub event_id: Uuid,
+    /// When it happened.
+    pub event_time: DateTime<Utc>,
+    /// The window that held when it came.
+    pub lookback_days: i16,
+    /// The version that its next credit has: the first look's was nobody's.
+    pub next_version: i16,
+}
+
+/// Those of the conversions that have no match.
+pub async fn find_unmatched(
+    conn: &mut PgConnection,
+    ids: &[(Uuid, Uuid)],
+) -> Result<Vec<Unmatched>, sqlx::Error> {
+    sqlx::query_as!(
+        Unmatched,
+        r#"select c.property_id, c.event_id, c.event_time, c.lookback_days,
+               (greatest(1, (select max(version) from credits k where k.property_id = c.property_id and k.event_id = c.event_id)) + 1)::smallint
+                 as "next_version!"
+           from unnest($1::uuid[], $2::uuid[]) as w(property_id, event_id)
+           join conversions c on c.property_id = w.property_id and c.event_id = w.event_id
+           where c.match_reason <> 'matched'"#,
+        &ids.iter().map(|(property_id, _)| *property_id).collect::<Vec<_>>(),
+        &ids.iter().map(|(_, event_id)| *event_id).collect::<Vec<_>>(),
+    )
+    .fetch_all(conn)
+    .await
+}
+
+/// What a second look found, of each conversion.
+pub async fn update_matches(
+    conn: &mut PgConnection,
+    looks: &[(&Unmatched, &Attribution)],
+    at: DateTime<Utc>,
+) -> Result<(), sqlx::Error> {
+    let attributions = || looks.iter().map(|(_, attribution)| *attribution);
+    sqlx::query!(
+        "update conversions c set match_reason = t.match_reason, session_id = t.session_id, nearest_session_at = t.nearest_session_at,
+             matched_late_at = case when t.session_id is null then null else $6::timestamptz end
+         from unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::timestamptz[])
+           as t(property_id, event_id, match_reason, session_id, nearest_session_at)
+         where c.property_id = t.property_id and c.event_id = t.event_id",
+        &looks.iter().map(|(c, _)| c.property_id).collect::<Vec<_>>(),
+        &looks.iter().map(|(c, _)| c.event_id).collect::<Vec<_>>(),
+        &attributions().map(Attribution::reason).collect::<Vec<_>>() as &[&str],
+        &attributions()
+            .map(|a| a.last_touch().map(|touch| touch.session_id.as_str()))
+            .collect::<Vec<_>>() as &[Option<&str>],
+        &attributions().map(Attribution::nearest_session_at).collect::<Vec<_>>() as &[Option<DateTime<Utc>>],
+        at,
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Keeps richer personal data of conversions: tenant, our id, sealed.
+pub async fn update_personal(
+    conn: &mut PgConnection,
+    richer: &[(Uuid, Uuid, Vec<u8>)],
+) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "update conversions c set personal_sealed = t.personal_sealed
+         from unnest($1::uuid[], $2::uuid[], $3::bytea[]) as t(property_id, event_id, personal_sealed)
+         where c.property_id = t.property_id and c.event_id = t.event_id",
+        &richer
+            .iter()
+            .map(|(property_id, ..)| *property_id)
+            .collect::<Vec<_>>(),
+        &richer
+            .iter()
+            .map(|(_, event_id, _)| *event_id)
+            .collect::<Vec<_>>(),
+        &richer
+            .iter()
+            .map(|(.., sealed)| sealed.clone())
+            .collect::<Vec<_>>(),
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
 }

@@ -21,4 +21,6 @@ pub struct Touch {
     pub campaign_id: Option<String>,
     /// Name of the click id.
     pub click_id: Option<String>,
+    /// Seen before the visitor agreed to be recognised, under an id of that day.
+    pub anonymous: bool,
 }

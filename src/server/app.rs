@@ -66,6 +66,7 @@ impl App {
             clock.clone(),
             config.activity.retention_days,
         ));
+        endless.spawn(background::late_matches(pool.clone(), clock.clone()));
         endless.spawn(background::gauges(
             pool.clone(),
             recorder.clone(),

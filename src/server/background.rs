@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::PgPool;
+use tokio::time::MissedTickBehavior;
 use uuid::Uuid;
 
 use super::app::pool_gauges;
 use crate::activity;
-use crate::conversions::Recorder;
+use crate::conversions::{self, Recorder};
 use crate::platform::clock::Clock;
 use crate::sessions::tracking::Tracker;
 use crate::streams;
@@ -41,6 +42,30 @@ async fn sweep(pool: &PgPool, cutoff: DateTime<Utc>) -> Result<u64, sqlx::Error>
             match activity::keep_short(pool, stream.tenant(), cutoff).await {
                 Ok(rows) => deleted += rows,
                 Err(error) => failed = Some(error),
+            }
+        }
+    }
+}
+
+/// Looks again at conversions without a session whose visitor has a new one; all that are due, each second.
+pub async fn late_matches(pool: PgPool, clock: Clock) {
+    let matches = metrics::counter!("trustdata_late_matches_total");
+    let mut tick = tokio::time::interval(Duration::from_secs(1));
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tick.tick().await;
+        let mut more = true;
+        while more {
+            let look = async { conversions::look_again(&mut *pool.acquire().await?, clock.now()).await };
+            match look.await {
+                Ok(looked) => {
+                    matches.increment(looked.matched);
+                    more = looked.more;
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "conversions without a session were not looked at again");
+                    more = false;
+                }
             }
         }
     }

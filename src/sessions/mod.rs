@@ -1,5 +1,6 @@
 //! Visits: where conversions can come from.
 
+pub mod awaited;
 pub mod import;
 pub mod store;
 pub mod tracking;

@@ -69,7 +69,8 @@ async fn before(
     found: &mut [Vec<Touch>],
 ) -> Result<(), sqlx::Error> {
     let rows = sqlx::query!(
-        r#"select w.index as "index!", s.session_id, s.started_at, s.source, s.medium, s.campaign, s.campaign_id, s.click_id
+        r#"select w.index as "index!", s.session_id, s.started_at, s.source, s.medium, s.campaign, s.campaign_id, s.click_id,
+               starts_with(id, 'fp_') as "anonymous!"
            from unnest($1::bigint[], $2::uuid[], $3::text[], $4::timestamptz[]) as w(index, property_id, visitor_id, before)
            cross join lateral visitor_ids(w.property_id, w.visitor_id) as id
            cross join lateral (
@@ -96,6 +97,7 @@ async fn before(
             campaign: row.campaign,
             campaign_id: row.campaign_id,
             click_id: row.click_id,
+            anonymous: row.anonymous,
         };
         add(found, row.index, touch);
     }
@@ -139,6 +141,7 @@ async fn after(
             campaign: None,
             campaign_id: None,
             click_id: None,
+            anonymous: false,
         };
         add(found, row.index, touch);
     }

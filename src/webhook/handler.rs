@@ -162,6 +162,7 @@ impl Received<'_> {
             source: Source::Webhook,
             key_id: Some(self.key.key_id),
             received_at: self.call.received_at,
+            activity_id: None,
         };
         Draft::new(
             self.webhook.clock.new_id(),

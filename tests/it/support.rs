@@ -1,5 +1,6 @@
 //! A service under test, and what tests say to it.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -12,10 +13,16 @@ use sqlx::postgres::PgConnectOptions;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
+use trustdata::domain::consent::Consent;
+use trustdata::domain::landing::Landing;
+use trustdata::domain::tenant::Tenant;
 use trustdata::platform::clock::Clock;
 use trustdata::platform::config::{self, Config};
 use trustdata::platform::password::SlowHash;
+use trustdata::platform::secrets::Sealer;
 use trustdata::server::App;
+use trustdata::sessions::Client;
+use trustdata::sessions::tracking::Moment;
 use trustdata::{keys, streams};
 use uuid::Uuid;
 
@@ -190,8 +197,7 @@ impl TestApp {
         });
         let session = trustdata::sessions::import::parse_line(&line.to_string()).unwrap();
         let id = session.session_id.clone();
-        let secrets = config::load(None).unwrap().secrets;
-        let sealer = trustdata::platform::secrets::Sealer::new(&secrets, Some([0; 32])).unwrap();
+        let sealer = sealer();
         let mut conn = self.pool.acquire().await.unwrap();
         trustdata::sessions::store::insert(
             &mut conn,
@@ -226,6 +232,28 @@ impl TestApp {
         }
         assert_eq!(rows.len(), expected, "{rows:#?}");
         rows
+    }
+}
+
+/// Seals as no service would.
+pub fn sealer() -> Sealer {
+    let secrets = config::load(None).unwrap().secrets;
+    Sealer::new(&secrets, Some([0; 32])).unwrap()
+}
+
+/// A page view without consent or anything of the browser.
+pub fn moment(tenant: Tenant, visitor: &str, at: DateTime<Utc>, landing: Landing) -> Moment {
+    Moment {
+        tenant,
+        visitor_id: visitor.to_owned(),
+        at,
+        page_view: true,
+        landing,
+        consent: Consent::default(),
+        device: None,
+        client: Client::default(),
+        browser_ids: BTreeMap::new(),
+        formerly: None,
     }
 }
 

@@ -10,13 +10,10 @@ use trustdata::domain::consent::Consent;
 use trustdata::domain::landing::Landing;
 use trustdata::domain::tenant::Tenant;
 use trustdata::platform::clock::Clock;
-use trustdata::platform::config::Secrets;
-use trustdata::platform::secrets::Sealer;
-use trustdata::sessions::Client;
 use trustdata::sessions::tracking::{Moment, apply};
 use uuid::Uuid;
 
-use crate::support::now;
+use crate::support::{moment, now, sealer};
 
 const VISITORS: usize = 10_000;
 const INACTIVITY: i64 = 30 * 60;
@@ -28,28 +25,10 @@ fn tenant() -> Tenant {
     }
 }
 
-fn sealer() -> Sealer {
-    let secrets = Secrets {
-        seal_key: "".into(),
-        previous_seal_keys: Vec::new(),
-    };
-    Sealer::new(&secrets, Some([7; 32])).unwrap()
-}
-
-fn moment(visitor: usize, at: DateTime<Utc>, campaign: Option<u8>) -> Moment {
+fn visit(visitor: usize, at: DateTime<Utc>, campaign: Option<u8>) -> Moment {
     let query = campaign.map_or(String::new(), |n| format!("?utm_source=google&utm_campaign=c{n}"));
-    Moment {
-        tenant: tenant(),
-        visitor_id: format!("v-{visitor}"),
-        at,
-        page_view: true,
-        landing: Landing::parse(&format!("https://shop.example/{query}"), None).unwrap(),
-        consent: Consent::default(),
-        device: None,
-        client: Client::default(),
-        browser_ids: BTreeMap::new(),
-        formerly: None,
-    }
+    let landing = Landing::parse(&format!("https://shop.example/{query}"), None).unwrap();
+    moment(tenant(), &format!("v-{visitor}"), at, landing)
 }
 
 /// Visitor, start, end, campaign, page views.
@@ -115,7 +94,7 @@ async fn any_order_and_any_writers_make_the_same_sessions(pool: PgPool) {
         for _ in 0..random.random_range(1..7) {
             let at = now() + TimeDelta::seconds(random.random_range(0..12_000));
             let campaign = random.random_bool(0.3).then(|| random.random_range(0..3));
-            moments.push(moment(visitor, at, campaign));
+            moments.push(visit(visitor, at, campaign));
         }
     }
     moments.shuffle(&mut random);
@@ -142,7 +121,7 @@ async fn a_session_tells_what_its_events_told_last(pool: PgPool) {
         advertising: Some(advertising),
         ..Consent::default()
     };
-    let mut first = moment(1, now(), Some(1));
+    let mut first = visit(1, now(), Some(1));
     first.consent = consent(true);
     first.browser_ids = BTreeMap::from([("_fbp".to_owned(), "fb.1.2.3".to_owned())]);
     write(&pool, &[first]).await;
@@ -154,10 +133,10 @@ async fn a_session_tells_what_its_events_told_last(pool: PgPool) {
     };
     assert_eq!(told().await.1["_fbp"], "fb.1.2.3");
     // Who withdraws takes the cookies along; a late event from before changes nothing of it.
-    let mut withdrawn = moment(1, now() + TimeDelta::seconds(60), None);
+    let mut withdrawn = visit(1, now() + TimeDelta::seconds(60), None);
     withdrawn.consent = consent(false);
     write(&pool, &[withdrawn]).await;
-    let mut late = moment(1, now() + TimeDelta::seconds(30), None);
+    let mut late = visit(1, now() + TimeDelta::seconds(30), None);
     late.consent = consent(true);
     write(&pool, &[late]).await;
     let (consent, browser_ids) = told().await;

@@ -115,6 +115,53 @@ pub fn content_differs(first: &str, repeat: &str) -> Vec<String> {
         .collect()
 }
 
+/// Personal fields with the members of `user_data` that only the repeat's have; none where that adds nothing. Both are JSON text of objects.
+pub fn with_user_data_of(first: &str, repeat: &str) -> Option<String> {
+    let text = |object: &Object<'_>, name: &str| get(object, name).map(|raw| raw.get().to_owned());
+    let first: Object<'_> = serde_json::from_str(first).ok()?;
+    let of_repeat = text(&serde_json::from_str(repeat).ok()?, "user_data")?;
+    let of_repeat: Object<'_> = serde_json::from_str(&of_repeat).ok()?;
+    let of_first = text(&first, "user_data").unwrap_or_else(|| "{}".to_owned());
+    let mut members: Object<'_> = serde_json::from_str(&of_first).ok()?;
+    let told = |raw: &RawValue| !is_absence(raw);
+    members.fields.retain(|(_, raw)| told(raw));
+    let before = members.fields.len();
+    for (name, raw) in of_repeat.fields {
+        if told(raw) && !members.fields.iter().any(|(known, _)| *known == name) {
+            members.fields.push((name, raw));
+        }
+    }
+    if members.fields.len() == before {
+        return None;
+    }
+    let user_data = RawValue::from_string(text_of(&members)).ok()?;
+    let mut merged = Object {
+        fields: first
+            .fields
+            .iter()
+            .filter(|(name, _)| name != "user_data")
+            .cloned()
+            .collect(),
+    };
+    merged.fields.push(("user_data".into(), &user_data));
+    Some(text_of(&merged))
+}
+
+/// An object's JSON text.
+fn text_of(object: &Object<'_>) -> String {
+    let mut text = String::from("{");
+    for (place, (name, raw)) in object.fields.iter().enumerate() {
+        if place > 0 {
+            text.push(',');
+        }
+        push_name(&mut text, name);
+        text.push(':');
+        text.push_str(raw.get());
+    }
+    text.push('}');
+    text
+}
+
 fn is_absence(raw: &RawValue) -> bool {
     Kind::of(raw) == Kind::Null || raw.get() == "\"\""
 }
@@ -126,6 +173,42 @@ fn same_currency(name: &str, first: &RawValue, repeat: &RawValue) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn richer_user_data() {
+        let table = [
+            (
+                r#"{"user_data":{"email":"a@b.example"}}"#,
+                r#"{"user_data":{"phone":"+4912345678"}}"#,
+                Some(r#"{"user_data":{"email":"a@b.example","phone":"+4912345678"}}"#),
+            ),
+            (
+                r#"{"user_data":{"email":"a@b.example"}}"#,
+                r#"{"user_data":{"email":"other@b.example"}}"#,
+                None,
+            ),
+            (
+                r#"{"user_data":{"email":""}}"#,
+                r#"{"user_data":{"email":"a@b.example"}}"#,
+                Some(r#"{"user_data":{"email":"a@b.example"}}"#),
+            ),
+            (
+                r#"{"note":"x"}"#,
+                r#"{"note":"y","user_data":{"email":"a@b.example"}}"#,
+                Some(r#"{"note":"x","user_data":{"email":"a@b.example"}}"#),
+            ),
+            ("{}", r#"{"user_data":{"email":null,"phone":""}}"#, None),
+            ("{}", r#"{"user_data":"odd"}"#, None),
+            ("{}", "{}", None),
+        ];
+        for (first, repeat, expected) in table {
+            assert_eq!(
+                with_user_data_of(first, repeat).as_deref(),
+                expected,
+                "{first} {repeat}"
+            );
+        }
+    }
 
     #[test]
     fn personal_fields_are_split_off() {

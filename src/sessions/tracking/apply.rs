@@ -11,8 +11,8 @@ use super::store::{self, Cut, Extended, Link, Near, Span, Told};
 use super::timeline::{self, Event, Known, Planned, Start};
 use crate::platform::clock::Clock;
 use crate::platform::secrets::Sealer;
-use crate::sessions::Session;
 use crate::sessions::store::{AlreadyThere, insert};
+use crate::sessions::{Session, awaited};
 
 /// Writes what the moments make of their visitors' sessions; the caller commits.
 pub async fn apply(
@@ -47,7 +47,14 @@ pub async fn apply(
     store::extend(conn, &writes.extended).await?;
     store::delete(conn, &writes.merged).await?;
     let links: Vec<Link<'_>> = moments.iter().filter_map(|moment| link(moment)).collect();
-    store::link(conn, &links).await
+    store::link(conn, &links).await?;
+    // A visit that goes on is no news to whoever waits for a session.
+    let begun = writes
+        .begun
+        .iter()
+        .map(|(property, session)| (*property, session.visitor_id.as_str()));
+    let linked = links.iter().map(|link| (link.property_id, link.to));
+    awaited::store::arrived(conn, &begun.chain(linked).collect::<Vec<_>>()).await
 }
 
 fn span<'a>((visitor, moments): (&(Uuid, &'a str), &Vec<&Moment>)) -> Span<'a> {

@@ -1,0 +1,110 @@
+//! Late matches: a conversion that found no session is looked at again when its visitor has a new one, or turns out to have another id.
+
+use std::collections::HashMap;
+
+use chrono::{DateTime, Utc};
+use sqlx::{Connection as _, PgConnection};
+use uuid::Uuid;
+
+use super::store::{self, Journey, Unmatched};
+use crate::activity;
+use crate::attribution::{Attribution, attribute, window_start};
+use crate::domain::tenant::Tenant;
+use crate::sessions;
+use crate::sessions::awaited::Awaited;
+use crate::sessions::store::Wanted;
+
+/// Conversions in one transaction, at most.
+const BATCH: i64 = 200;
+
+/// What a second look came to.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Looked {
+    /// Conversions that got their match.
+    pub matched: u64,
+    /// Whether more may be due.
+    pub more: bool,
+}
+
+/// Looks at the conversions that are due, a batch of them in one transaction. What another instance looks at meanwhile is left to it.
+pub async fn look_again(conn: &mut PgConnection, now: DateTime<Utc>) -> Result<Looked, sqlx::Error> {
+    let mut transaction = conn.begin().await?;
+    let due = sessions::awaited::store::claim(&mut transaction, now, BATCH).await?;
+    if due.is_empty() {
+        return Ok(Looked::default());
+    }
+    let ids: Vec<(Uuid, Uuid)> = due
+        .iter()
+        .map(|due| (due.tenant.property_id, due.event_id))
+        .collect();
+    let unmatched = store::find_unmatched(&mut transaction, &ids).await?;
+    let visitors: HashMap<Uuid, &str> = due
+        .iter()
+        .map(|due| (due.event_id, due.visitor_id.as_str()))
+        .collect();
+    let wanted: Vec<Wanted<'_>> = unmatched.iter().map(|one| wanted(one, &visitors)).collect();
+    let touches = sessions::store::touches(&mut transaction, &wanted).await?;
+    let looks: Vec<(&Unmatched, Attribution)> = unmatched
+        .iter()
+        .zip(touches)
+        .map(|(one, touches)| (one, attribute(touches, one.event_time, lookback(one))))
+        .collect();
+
+    let looked: Vec<(&Unmatched, &Attribution)> = looks.iter().map(|(one, found)| (*one, found)).collect();
+    store::update_matches(&mut transaction, &looked, now).await?;
+    let journeys: Vec<Journey<'_>> = looked
+        .iter()
+        .filter_map(|(one, found)| journey(one, found))
+        .collect();
+    store::insert_credits(&mut transaction, &journeys).await?;
+
+    let still_unmatched: HashMap<Uuid, bool> = looks
+        .iter()
+        .map(|(one, found)| (one.event_id, matches!(found, Attribution::Unmatched(_))))
+        .collect();
+    // One that is not among them was matched, or deleted, before.
+    let waits = |due: &&Awaited| {
+        now < due.waits_until && still_unmatched.get(&due.event_id).copied().unwrap_or(false)
+    };
+    let (waiting, settled): (Vec<&Awaited>, Vec<&Awaited>) = due.iter().partition(waits);
+    sessions::awaited::store::wait_on(&mut transaction, &waiting).await?;
+    sessions::awaited::store::delete(&mut transaction, &settled).await?;
+    let matched = |due: &&&Awaited| still_unmatched.get(&due.event_id) == Some(&false);
+    let rows: Vec<(Tenant, Uuid)> = settled
+        .iter()
+        .filter(matched)
+        .filter_map(|due| Some((due.tenant, due.activity_id?)))
+        .collect();
+    activity::store::matched_late(&mut transaction, &rows, now).await?;
+    transaction.commit().await?;
+    Ok(Looked {
+        matched: journeys.len() as u64,
+        more: due.len() as i64 == BATCH,
+    })
+}
+
+fn lookback(one: &Unmatched) -> chrono::TimeDelta {
+    chrono::TimeDelta::days(i64::from(one.lookback_days))
+}
+
+fn wanted<'a>(one: &Unmatched, visitors: &HashMap<Uuid, &'a str>) -> Wanted<'a> {
+    Wanted {
+        property_id: one.property_id,
+        visitor_id: visitors.get(&one.event_id).copied().unwrap_or_default(),
+        event_time: one.event_time,
+        window_start: window_start(one.event_time, lookback(one)),
+    }
+}
+
+fn journey<'a>(one: &Unmatched, found: &'a Attribution) -> Option<Journey<'a>> {
+    match found {
+        Attribution::Matched(touches) => Some(Journey {
+            property_id: one.property_id,
+            event_id: one.event_id,
+            event_time: one.event_time,
+            version: one.next_version,
+            touches,
+        }),
+        Attribution::Unmatched(_) => None,
+    }
+}
