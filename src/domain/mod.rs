@@ -7,6 +7,7 @@ pub mod conversion;
 pub mod currency;
 pub mod device;
 pub mod faults;
+pub mod identifiers;
 pub mod json;
 pub mod landing;
 pub mod money;

@@ -13,6 +13,7 @@ mod command_line;
 mod documentation;
 mod faults;
 mod floods;
+mod identifiers;
 mod late_match;
 mod log;
 mod postgres_killed;
