@@ -15,6 +15,7 @@ pub mod streams;
 pub mod users;
 // 2 pipeline
 pub mod conversions;
+pub mod forwarding;
 // 3 doors
 pub mod webhook;
 // 4 shell

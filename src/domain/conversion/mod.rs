@@ -8,7 +8,7 @@ mod user_data;
 use chrono::{DateTime, Utc};
 use rust_decimal::Decimal;
 
-pub use fields::{content_differs, with_user_data_of};
+pub use fields::{content_differs, get as field, with_user_data_of};
 pub use parse::{Arrival, parse};
 
 use super::consent::Consent;

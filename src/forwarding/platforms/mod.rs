@@ -1,0 +1,241 @@
+//! The ad platforms: each one file with the same roles.
+//!
+//! Settings are read by [`Name::read`] into a [`Platform`]. [`Platform::prepare`](trait.Platform.html) makes an [`Event`] of a parcel, or
+//! says why there is none; [`Platform::request`] makes a request of events; [`Platform::verdict`] reads what came back. All of it is pure:
+//! time, endpoint and access token are handed in.
+
+mod answer;
+mod body;
+mod draft;
+mod ga4;
+mod google;
+mod linkedin;
+mod meta;
+mod microsoft;
+pub mod oauth;
+mod pinterest;
+mod reddit;
+mod request;
+mod settings;
+mod snapchat;
+mod tiktok;
+mod webhook;
+
+use std::fmt;
+use std::str::FromStr;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use serde_json::Value;
+
+pub use answer::{Answer, Count, Failure, Fate, Later, Verdict};
+pub use draft::{Draft, Event, Note, Unsendable};
+pub use request::{Endpoint, Header, Request, Sending};
+
+use crate::domain::faults::Fault;
+use crate::domain::identifiers::Rules;
+use crate::domain::topic::Topic;
+use crate::forwarding::parcel::Parcel;
+
+/// A platform by name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Name {
+    /// Meta Conversions API.
+    Meta,
+    /// Google Data Manager API.
+    GoogleDataManager,
+    /// TikTok Events API.
+    TikTok,
+    /// Google Analytics 4, Measurement Protocol.
+    Ga4,
+    /// Microsoft UET Conversions API.
+    Microsoft,
+    /// LinkedIn Conversions API.
+    LinkedIn,
+    /// Pinterest API for Conversions.
+    Pinterest,
+    /// Snapchat Conversions API.
+    Snapchat,
+    /// Reddit Conversions API.
+    Reddit,
+    /// An endpoint of the user's own, signed by Standard Webhooks.
+    Webhook,
+}
+
+/// What holds for a platform whoever uses it.
+#[derive(Debug)]
+pub struct Spec {
+    /// As in settings and in the database.
+    pub name: &'static str,
+    /// What people call it.
+    pub title: &'static str,
+    /// Where it is, unless the configuration says otherwise; empty where the settings say it.
+    pub base_url: &'static str,
+    /// Version of its API; empty where it has none.
+    pub version: &'static str,
+    /// Where access tokens are renewed.
+    pub token_url: Option<&'static str>,
+    /// How much it takes.
+    pub limits: Limits,
+    /// In which form it takes identifiers.
+    pub rules: Rules,
+    /// Whether it can be told that data must not be sold. Where it cannot, the conversion of somebody who opted out stays here.
+    pub limited_use: bool,
+    /// Settings that are secret.
+    pub secrets: &'static [&'static str],
+}
+
+/// How much a platform takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Events in one request.
+    pub events: usize,
+    /// Bytes of one request's body.
+    pub bytes: usize,
+    /// Age of an event; none where any will do.
+    pub max_age: Option<TimeDelta>,
+}
+
+impl Limits {
+    /// Until when an event must have been delivered.
+    pub fn deadline(&self, event_time: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        self.max_age.and_then(|age| event_time.checked_add_signed(age))
+    }
+}
+
+/// The roles of a platform, with the settings of one destination.
+pub trait Platform: Send + Sync {
+    /// What holds whoever uses it.
+    fn spec(&self) -> &'static Spec;
+
+    /// What it calls a topic's event; `custom` is the name of a custom event.
+    fn event_name(&self, topic: Topic, custom: Option<&str>) -> Result<String, Unsendable>;
+
+    /// The JSON of one event. Null and empty members are taken out afterwards.
+    fn event(&self, draft: &mut Draft<'_>) -> Result<Value, Unsendable>;
+
+    /// One request for events that [`prepare`](trait.Platform.html) made, within the limits.
+    fn request(&self, sending: &Sending<'_>, events: &[Event]) -> Request;
+
+    /// What became of the events of a request.
+    fn verdict(&self, answer: &Answer<'_>, events: &[Event]) -> Verdict;
+
+    /// The credentials that access tokens are renewed with.
+    fn oauth(&self) -> Option<&oauth::Client> {
+        None
+    }
+
+    /// Asks what became of a request that was taken without a word on its events.
+    fn later_request(&self, _sending: &Sending<'_>, _token: &str) -> Option<Request> {
+        None
+    }
+
+    /// Reads the answer to that.
+    fn later(&self, _answer: &Answer<'_>) -> Later {
+        Later::Unknown {
+            code: "not_offered".to_owned(),
+        }
+    }
+}
+
+impl dyn Platform {
+    /// One parcel as this platform's event; where it cannot be sent, why.
+    pub fn prepare(&self, parcel: &Parcel, now: DateTime<Utc>) -> Result<Event, Unsendable> {
+        let spec = self.spec();
+        let name = self.event_name(parcel.topic, parcel.event_name.as_deref())?;
+        if spec.limits.deadline(parcel.event_time).is_some_and(|by| by < now) {
+            return Err(Unsendable::new(
+                "too_old",
+                format!("{} takes no event of that age", spec.title),
+            ));
+        }
+        if parcel.consent.sale_of_data == Some(false) && !spec.limited_use {
+            return Err(Unsendable::new(
+                "sale_opted_out",
+                format!(
+                    "the visitor opted out of the sale of data, and {} cannot be told",
+                    spec.title
+                ),
+            ));
+        }
+        let mut draft = Draft::new(parcel, name, spec, now);
+        let json = self.event(&mut draft)?;
+        draft.finish(json)
+    }
+}
+
+impl Name {
+    /// All of them, in the order of the documentation.
+    pub const ALL: [Self; 10] = [
+        Self::Meta,
+        Self::GoogleDataManager,
+        Self::TikTok,
+        Self::Ga4,
+        Self::Microsoft,
+        Self::LinkedIn,
+        Self::Pinterest,
+        Self::Snapchat,
+        Self::Reddit,
+        Self::Webhook,
+    ];
+
+    /// What holds whoever uses it.
+    pub fn spec(self) -> &'static Spec {
+        match self {
+            Self::Meta => &meta::SPEC,
+            Self::GoogleDataManager => &google::SPEC,
+            Self::TikTok => &tiktok::SPEC,
+            Self::Ga4 => &ga4::SPEC,
+            Self::Microsoft => &microsoft::SPEC,
+            Self::LinkedIn => &linkedin::SPEC,
+            Self::Pinterest => &pinterest::SPEC,
+            Self::Snapchat => &snapchat::SPEC,
+            Self::Reddit => &reddit::SPEC,
+            Self::Webhook => &webhook::SPEC,
+        }
+    }
+
+    /// As in settings and in the database.
+    pub fn as_str(self) -> &'static str {
+        self.spec().name
+    }
+
+    /// Reads a destination's settings: all faults at once, none of which shows a value.
+    pub fn read(self, settings: &Value) -> Result<Box<dyn Platform>, Vec<Fault>> {
+        match self {
+            Self::Meta => settings::read(settings, meta::read),
+            Self::GoogleDataManager => settings::read(settings, google::read),
+            Self::TikTok => settings::read(settings, tiktok::read),
+            Self::Ga4 => settings::read(settings, ga4::read),
+            Self::Microsoft => settings::read(settings, microsoft::read),
+            Self::LinkedIn => settings::read(settings, linkedin::read),
+            Self::Pinterest => settings::read(settings, pinterest::read),
+            Self::Snapchat => settings::read(settings, snapchat::read),
+            Self::Reddit => settings::read(settings, reddit::read),
+            Self::Webhook => settings::read(settings, webhook::read),
+        }
+    }
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// No such platform.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the platforms are meta, google_data_manager, tiktok, ga4, microsoft, linkedin, pinterest, snapchat, reddit and webhook"
+)]
+pub struct UnknownPlatform;
+
+impl FromStr for Name {
+    type Err = UnknownPlatform;
+
+    fn from_str(text: &str) -> Result<Self, UnknownPlatform> {
+        Self::ALL
+            .into_iter()
+            .find(|name| name.as_str() == text)
+            .ok_or(UnknownPlatform)
+    }
+}
