@@ -93,7 +93,7 @@ async fn write(pool: PgPool, mut waiting: mpsc::Receiver<Entry>, counts: Counts)
         if let Err(error) = insert(&pool, &mut rows).await {
             tracing::warn!(%error, rows = rows.len(), "activity of refused requests was not written");
             match db::failure(&error) {
-                Failure::BadRow => counts.dropped.increment(rows.len() as u64),
+                Failure::BadRow => counts.dropped.increment(insert_apart(&pool, &rows).await),
                 Failure::Conflict | Failure::Away => rows.iter().for_each(|row| counts.add(row)),
             }
             // A database that is away is asked again soon, not at once.
@@ -112,6 +112,17 @@ async fn write(pool: PgPool, mut waiting: mpsc::Receiver<Entry>, counts: Counts)
             counts.dropped.increment(rows.len() as u64);
         }
     }
+}
+
+/// Writes each row alone, where together they were refused; how many are lost.
+async fn insert_apart(pool: &PgPool, rows: &[Entry]) -> u64 {
+    let mut lost = 0;
+    for row in rows {
+        if insert(pool, &mut [row.clone()]).await.is_err() {
+            lost += 1;
+        }
+    }
+    lost
 }
 
 /// Writes rows in the order of their key: instances that add to the same counts wait for each other, and not in a circle.

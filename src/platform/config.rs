@@ -203,6 +203,13 @@ fn tell(error: figment::Error) -> String {
         path.push(name.clone());
     }
     let key = path.join(".");
+    let what = match key.as_str() {
+        "server.listen" | "server.internal_listen" => {
+            "expected an address and a port, such as 127.0.0.1:8080".to_owned()
+        }
+        "server.trusted_proxies" => "expected a list of address ranges, such as [\"10.0.0.0/8\"]".to_owned(),
+        _ => what,
+    };
     let source = source(error.metadata.as_ref(), &key);
     match key.as_str() {
         "" => format!("  {source}: {what}"),
@@ -459,7 +466,9 @@ mod tests {
             jail.set_env("TRUSTDATA__SERVER__LISTEN", "nonsense");
             let error = load(None).unwrap_err().to_string();
             assert!(
-                error.contains("server.listen (environment variable TRUSTDATA__SERVER__LISTEN)"),
+                error.contains(
+                    "server.listen (environment variable TRUSTDATA__SERVER__LISTEN): expected an address"
+                ),
                 "{error}"
             );
             Ok(())
