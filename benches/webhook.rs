@@ -26,7 +26,7 @@ use std::time::Duration;
 
 use clap::Parser;
 
-use load::{Load, Measured};
+use load::{Load, Measured, What};
 use scratch::{Scratch, Tenants};
 use service::{Memory, Service};
 use table::{Row, Table};
@@ -51,6 +51,15 @@ const BASELINE: &[(&str, &str)] = &[
     ("TRUSTDATA__RECORDER__ANSWER_WITHIN", "10s"),
 ];
 
+/// One transaction a page view, as many at once as a pool would have.
+const PAGE_VIEW_BASELINE: &[(&str, &str)] = &[
+    ("TRUSTDATA__TRACKER__MAX_BATCH", "1"),
+    ("TRUSTDATA__TRACKER__WRITERS", "16"),
+    ("TRUSTDATA__TRACKER__ANSWER_WITHIN", "10s"),
+];
+/// Connections that send page views beside the webhook.
+const BESIDE: usize = 64;
+
 #[derive(Debug, Parser)]
 struct Options {
     /// Seconds of each measurement [default: 6, quick: 3]
@@ -74,6 +83,8 @@ enum Only {
     Baseline,
     Limit,
     Open,
+    /// Page views, their baseline, and webhooks beside them
+    Views,
     /// As `group`, over 10 million sessions
     Large,
 }
@@ -157,6 +168,8 @@ impl Bench {
             "latency of the whole array",
         );
 
+        self.page_views(&mut table, &shop, group.rate()).await;
+
         let shops = self.scratch.tenants(PROPERTIES).await;
         self.scratch.sessions(&shops, FEW).await;
         let (many, _) = self.closed(&shops, 256, 1, &[]).await;
@@ -172,8 +185,11 @@ impl Bench {
             let large = self.scratch.tenants(1).await;
             self.scratch.sessions(&large, MANY).await;
             // A connection of Postgres maps each page of the shared memory when it first touches it: the writers' must have been about for a while.
-            let warm_up = Duration::from_secs(20);
-            let (measured, _) = self.measure(&large, 256, 1, None, &[], warm_up).await;
+            let cell = Cell {
+                warm_up: Duration::from_secs(20),
+                ..self.cell(What::Purchase)
+            };
+            let (measured, _) = self.measure(&large, cell, &[]).await;
             table.add(
                 "10 M sessions, 256 connections",
                 &measured,
@@ -188,6 +204,40 @@ impl Bench {
         table
     }
 
+    /// Page views alone, one transaction each, and webhooks beside a stream of them.
+    async fn page_views(&self, table: &mut Table, shop: &Tenants, alone: f64) {
+        let views = self.cell(What::PageView);
+        let (group, _) = self.measure(shop, views, &[]).await;
+        table.add("page views, 256 connections", &group, "visitors of 5 pages");
+        let (baseline, _) = self.measure(shop, views, PAGE_VIEW_BASELINE).await;
+        table.add(
+            "page views, baseline",
+            &baseline,
+            "one transaction a page view, 16 writers",
+        );
+        let ([webhooks, beside], _) = self
+            .measure_all(
+                shop,
+                [
+                    self.cell(What::Purchase),
+                    Cell {
+                        connections: BESIDE,
+                        ..views
+                    },
+                ],
+                &[],
+            )
+            .await;
+        table.add(
+            "webhooks beside page views",
+            &webhooks,
+            "256 connections, and 64 that view pages",
+        );
+        table.add("page views beside webhooks", &beside, "64 connections");
+        table.ratio("page views / baseline", group.rate() / baseline.rate());
+        table.ratio("webhooks beside page views / alone", webhooks.rate() / alone);
+    }
+
     async fn run_only(&self, only: Only) -> Table {
         let mut table = Table::default();
         let shop = self.scratch.tenants(1).await;
@@ -197,6 +247,12 @@ impl Bench {
             Only::Group | Only::Large => self.closed(&shop, 256, 1, &[]).await.0,
             Only::Baseline => self.closed(&shop, 256, 1, BASELINE).await.0,
             Only::Open => self.open(&shop).await,
+            Only::Views => {
+                let (alone, _) = self.closed(&shop, 256, 1, &[]).await;
+                table.add("group commit, 256 connections", &alone, "");
+                self.page_views(&mut table, &shop, alone.rate()).await;
+                return table;
+            }
             Only::Limit => {
                 let limit = limit::rows_per_second(&self.scratch, &shop, self.time).await;
                 table.push(Row::rate_only("limit: pgbench", limit, ""));
@@ -207,6 +263,17 @@ impl Bench {
         table
     }
 
+    /// 256 connections, one event a request, each sent as soon as the answer to the one before is there.
+    fn cell(&self, what: What) -> Cell {
+        Cell {
+            what,
+            connections: 256,
+            events: 1,
+            rate: None,
+            warm_up: WARM_UP,
+        }
+    }
+
     /// Each connection sends as soon as it has its answer.
     async fn closed(
         &self,
@@ -215,40 +282,64 @@ impl Bench {
         events: usize,
         settings: &[(&str, &str)],
     ) -> (Measured, Memory) {
-        self.measure(tenants, connections, events, None, settings, WARM_UP)
-            .await
+        let cell = Cell {
+            connections,
+            events,
+            ..self.cell(What::Purchase)
+        };
+        self.measure(tenants, cell, settings).await
     }
 
     /// Requests are due at their times, whether or not the earlier ones were answered.
     async fn open(&self, tenants: &Tenants) -> Measured {
-        self.measure(tenants, 64, 1, Some(OPEN_RATE), &[], WARM_UP)
-            .await
-            .0
+        let cell = Cell {
+            connections: 64,
+            rate: Some(OPEN_RATE),
+            ..self.cell(What::Purchase)
+        };
+        self.measure(tenants, cell, &[]).await.0
     }
 
-    /// A cell: empty tables of conversions, a service of its own.
-    async fn measure(
-        &self,
-        tenants: &Tenants,
-        connections: usize,
-        events: usize,
-        rate: Option<u32>,
-        settings: &[(&str, &str)],
-        warm_up: Duration,
-    ) -> (Measured, Memory) {
-        self.scratch.fresh().await;
-        let mut service = Service::start(&self.scratch.url, settings).await;
-        let load = Load {
-            address: service.address,
-            connections,
-            events,
-            rate,
-            warm_up,
-            time: self.time,
-        };
-        let measured = load.run(tenants).await;
-        let memory = service.memory();
-        service.stop().await;
+    /// Empty tables of conversions, a service of its own, one load.
+    async fn measure(&self, tenants: &Tenants, cell: Cell, settings: &[(&str, &str)]) -> (Measured, Memory) {
+        let ([measured], memory) = self.measure_all(tenants, [cell], settings).await;
         (measured, memory)
     }
+
+    /// As `measure`, with several loads at the same time.
+    async fn measure_all<const N: usize>(
+        &self,
+        tenants: &Tenants,
+        cells: [Cell; N],
+        settings: &[(&str, &str)],
+    ) -> ([Measured; N], Memory) {
+        self.scratch.fresh().await;
+        let mut service = Service::start(&self.scratch.url, settings).await;
+        let loads = cells.map(|cell| Load {
+            address: service.address,
+            what: cell.what,
+            connections: cell.connections,
+            events: cell.events,
+            rate: cell.rate,
+            warm_up: cell.warm_up,
+            time: self.time,
+        });
+        let measured = futures_util::future::join_all(loads.iter().map(|load| load.run(tenants))).await;
+        let memory = service.memory();
+        service.stop().await;
+        let Ok(measured) = measured.try_into() else {
+            panic!("as many results as loads");
+        };
+        (measured, memory)
+    }
+}
+
+/// What one load of a measurement is.
+#[derive(Debug, Clone, Copy)]
+struct Cell {
+    what: What,
+    connections: usize,
+    events: usize,
+    rate: Option<u32>,
+    warm_up: Duration,
 }

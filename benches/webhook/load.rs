@@ -15,9 +15,22 @@ use super::scratch::Tenants;
 /// Makes ids unique across the cells of a run.
 static CELL: AtomicU64 = AtomicU64::new(0);
 
+/// Pages that a visitor looks at.
+const PAGES: usize = 5;
+
+/// What a request is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum What {
+    /// A purchase to the webhook.
+    Purchase,
+    /// A page view from a browser.
+    PageView,
+}
+
 /// What is to be sent.
 pub struct Load {
     pub address: SocketAddr,
+    pub what: What,
     pub connections: usize,
     /// Events a request: more than one make an array.
     pub events: usize,
@@ -64,7 +77,13 @@ impl Load {
         for place in 0..self.connections {
             let client = Client {
                 stream: TcpStream::connect(self.address).await.unwrap(),
-                heads: heads(tenants),
+                what: self.what,
+                heads: heads(tenants, self.what),
+                attribution_ids: tenants
+                    .all
+                    .iter()
+                    .map(|tenant| tenant.attribution_id.to_string())
+                    .collect(),
                 place,
                 connections: self.connections,
                 events: self.events,
@@ -116,13 +135,18 @@ fn pace(due: &[UnboundedSender<Instant>], rate: u32, end: Instant) {
 }
 
 /// Everything before the length, for each tenant.
-fn heads(tenants: &Tenants) -> Vec<String> {
-    let head = |tenant: &super::scratch::Tenant| {
-        format!(
+fn heads(tenants: &Tenants, what: What) -> Vec<String> {
+    let head = |tenant: &super::scratch::Tenant| match what {
+        What::PageView => {
+            "POST /api/events HTTP/1.1\r\nhost: track.shop.example\r\norigin: https://www.shop.example\r\n\
+             content-type: text/plain;charset=UTF-8\r\ncontent-length: "
+                .to_owned()
+        }
+        What::Purchase => format!(
             "POST /webhooks/custom/{}/purchase HTTP/1.1\r\nhost: track.shop.example\r\nuser-agent: bench\r\nauthorization: Bearer {}\r\n\
              content-type: application/json\r\ncontent-length: ",
             tenant.attribution_id, tenant.token
-        )
+        ),
     };
     tenants.all.iter().map(head).collect()
 }
@@ -130,6 +154,8 @@ fn heads(tenants: &Tenants) -> Vec<String> {
 /// One connection.
 struct Client {
     stream: TcpStream,
+    what: What,
+    attribution_ids: Vec<String>,
     heads: Vec<String>,
     place: usize,
     connections: usize,
@@ -189,6 +215,35 @@ impl Client {
     fn prepare(&mut self) {
         let tenants = self.heads.len();
         let tenant = (self.place + self.sent * self.connections) % tenants;
+        let body = match self.what {
+            What::Purchase => self.purchases(tenant),
+            What::PageView => self.page_view(tenant),
+        };
+        self.request.clear();
+        self.request.extend_from_slice(self.heads[tenant].as_bytes());
+        self.request
+            .extend_from_slice(format!("{}\r\n\r\n", body.len()).as_bytes());
+        self.request.extend_from_slice(body.as_bytes());
+        self.sent += 1;
+    }
+
+    /// A visitor comes by an ad and looks at a few pages, then the next one does.
+    fn page_view(&self, tenant: usize) -> String {
+        let page = self.sent % PAGES;
+        let visitor = format!("b-{}-{}", self.name, self.sent / PAGES);
+        let query = match page {
+            0 => "?utm_source=google&utm_medium=cpc&utm_campaign=spring_sale&gclid=Cj0KCQjwexample0123456789",
+            _ => "",
+        };
+        format!(
+            r#"{{"event_name":"page_view","attribution_id":"{}","visitor_id":"{visitor}","lib":"trustdata.js","lib_version":"1.0.0","page_location":"https://www.shop.example/shoes/{page}{query}","page_referrer":"https://www.google.com/","page_title":"Trail running shoes","raw_user_agent":"Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/142.0.0.0 Safari/537.36","screen_resolution":"1920x1080","viewport_resolution":"1200x800","timezone":"Europe/Berlin","timezone_offset":-60,"browser_language":"de-DE","consent":{{"analytics":true,"advertising":true}}}}"#,
+            self.attribution_ids[tenant]
+        )
+    }
+
+    /// One event, or an array of them.
+    fn purchases(&self, tenant: usize) -> String {
+        let tenants = self.heads.len();
         let mut body = String::with_capacity(400 * self.events);
         for event in 0..self.events {
             let visitor =
@@ -200,15 +255,10 @@ impl Client {
                 self.name, self.sent
             );
         }
-        if self.events > 1 {
-            body = format!("[{body}]");
+        match self.events {
+            1 => body,
+            _ => format!("[{body}]"),
         }
-        self.request.clear();
-        self.request.extend_from_slice(self.heads[tenant].as_bytes());
-        self.request
-            .extend_from_slice(format!("{}\r\n\r\n", body.len()).as_bytes());
-        self.request.extend_from_slice(body.as_bytes());
-        self.sent += 1;
     }
 
     /// Sends it and reads the whole answer.
@@ -227,10 +277,14 @@ impl Client {
         Ok(())
     }
 
-    /// What is wrong with the answer: each event must be stored and matched.
+    /// What is wrong with the answer: each event must be stored, and a conversion matched.
     fn fault(&self) -> Option<String> {
         let text = String::from_utf8_lossy(&self.answer);
-        let matched = text.matches(r#""session_matched":true"#).count();
+        let good = match self.what {
+            What::Purchase => r#""session_matched":true"#,
+            What::PageView => r#""visitor_id":"b-"#,
+        };
+        let matched = text.matches(good).count();
         if text.starts_with("HTTP/1.1 200") && matched == self.events {
             return None;
         }
@@ -242,7 +296,7 @@ impl Client {
             .chars()
             .take(200)
             .collect();
-        Some(format!("{status}, {matched} of {} matched: {body}", self.events))
+        Some(format!("{status}, {matched} of {} good: {body}", self.events))
     }
 }
 

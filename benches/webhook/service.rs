@@ -32,6 +32,12 @@ impl Service {
             .env("TRUSTDATA__LOG__LEVEL", "info")
             // A proof in the making counts as a failure, and 1,000 keys are proven at once here.
             .env("TRUSTDATA__AUTH__FAILURES_PER_MINUTE", "1000000")
+            // All browsers are this machine here.
+            .env("TRUSTDATA__COLLECT__REQUESTS_PER_MINUTE_PER_ADDRESS", "100000000")
+            .env(
+                "TRUSTDATA__COLLECT__REQUESTS_PER_MINUTE_PER_ATTRIBUTION_ID",
+                "100000000",
+            )
             .envs(settings.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
