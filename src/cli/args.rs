@@ -3,11 +3,16 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use chrono::{DateTime, Utc};
 use clap::{Args as ClapArgs, Parser, Subcommand};
+use url::Url;
 use uuid::Uuid;
 
 use super::output::Form;
+use crate::destinations::Policy;
 use crate::domain::text;
+use crate::forwarding::platforms::Name;
+use crate::forwarding::state::State;
 use crate::keys::{DEFAULT_RATE_LIMIT, MOST_RATE_LIMIT};
 use crate::platform::config::Config;
 
@@ -69,6 +74,18 @@ pub(super) enum Command {
     /// Make, list, limit and revoke webhook keys.
     #[command(subcommand, after_help = help!("trustdata key create --attribution-id ID --name backend", "trustdata key list"))]
     Key(KeyCommand),
+    /// Make, list, pause, resume and remove destinations: accounts at ad platforms that conversions are forwarded to.
+    #[command(subcommand, after_help = help!(
+        "trustdata destination create --attribution-id ID --platform meta --name \"Meta\" --settings meta.json",
+        "trustdata destination list --json",
+    ))]
+    Destination(DestinationCommand),
+    /// See what became of forwarded conversions, and send dead ones again.
+    #[command(subcommand, after_help = help!(
+        "trustdata delivery list --state dead",
+        "trustdata delivery replay --state dead --destination ID --dry-run",
+    ))]
+    Delivery(DeliveryCommand),
     /// Bring in sessions: the visits that conversions are matched to.
     #[command(subcommand, after_help = help!("trustdata session import sessions.ndjson"))]
     Session(SessionCommand),
@@ -242,6 +259,143 @@ pub(super) enum KeyCommand {
 }
 
 #[derive(Debug, Subcommand)]
+pub(super) enum DestinationCommand {
+    /// Make a destination. Its settings are sealed, and never shown again.
+    ///
+    /// Settings, a JSON object, by platform: meta {pixel_id, access_token, test_event_code?}; google_data_manager {operating_account_id,
+    /// login_account_id?, conversion_actions {topic: id}, client_id, client_secret, refresh_token}; tiktok {pixel_code, access_token}; ga4
+    /// {measurement_id, api_secret}; microsoft {tag_id, token}; linkedin {conversion_rules {topic: id}, access_token}; pinterest
+    /// {ad_account_id, token}; snapchat {pixel_id, token}; reddit {pixel_id, token}; webhook {url, secret}.
+    #[command(after_help = help!(
+        "trustdata destination create --attribution-id ID --platform meta --name Meta --settings meta.json --json",
+        "trustdata destination create --attribution-id ID --platform ga4 --name GA4 --settings - --topic purchase --topic lead=enquiry",
+    ))]
+    Create {
+        /// The attribution ID whose conversions it gets.
+        #[arg(long, value_name = "ID")]
+        attribution_id: Uuid,
+        /// The platform.
+        #[arg(long)]
+        platform: Name,
+        /// What people call it.
+        #[arg(long, value_parser = name)]
+        name: String,
+        /// A file with its settings as JSON; `-` for standard input.
+        #[arg(long, value_name = "FILE")]
+        settings: PathBuf,
+        /// Where the platform is, in place of its own address; any address, this machine's too.
+        #[arg(long, value_name = "URL", value_parser = base_url)]
+        base_url: Option<Url>,
+        /// A topic to send, with the event name if it is not to be the platform's own; without any, all that the platform takes.
+        #[arg(long = "topic", value_name = "TOPIC[=EVENT]", value_parser = super::destination::topic)]
+        topics: Vec<(String, Option<String>)>,
+        /// Which of the consented conversions it gets: all, those matched to a session, or those whose credited click is the platform's own.
+        #[arg(long, default_value_t = Policy::Matched)]
+        policy: Policy,
+        #[command(flatten)]
+        output: Output,
+    },
+    /// List the destinations, oldest first; never their credentials.
+    #[command(after_help = help!("trustdata destination list --attribution-id ID --json"))]
+    List {
+        /// Only those of this attribution ID.
+        #[arg(long, value_name = "ID")]
+        attribution_id: Option<Uuid>,
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Send nothing for now; what is to be sent is kept.
+    #[command(after_help = help!("trustdata destination pause DESTINATION_ID"))]
+    Pause {
+        /// Id of the destination.
+        destination_id: Uuid,
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Send again, what was kept too.
+    #[command(after_help = help!("trustdata destination resume DESTINATION_ID"))]
+    Resume {
+        /// Id of the destination.
+        destination_id: Uuid,
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Take a destination away, and its credentials; what is to be sent is not, its deliveries stay to be seen.
+    #[command(after_help = help!("trustdata destination remove DESTINATION_ID"))]
+    Remove {
+        /// Id of the destination.
+        destination_id: Uuid,
+        #[command(flatten)]
+        output: Output,
+    },
+}
+
+/// What can be sent again.
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+pub(super) enum ReplayState {
+    /// Refused for good.
+    Dead,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum DeliveryCommand {
+    /// List deliveries, newest first.
+    #[command(after_help = help!("trustdata delivery list --state dead --json", "trustdata delivery list --conversion ORD-12345"))]
+    List {
+        /// Only those of this attribution ID.
+        #[arg(long, value_name = "ID")]
+        attribution_id: Option<Uuid>,
+        /// Only those that stand here: queued, sent, accepted, processed, suppressed, expired or dead.
+        #[arg(long)]
+        state: Option<State>,
+        /// Only those of this conversion, by the sender's id or ours.
+        #[arg(long, value_name = "ID")]
+        conversion: Option<String>,
+        /// Only those to this destination.
+        #[arg(long, value_name = "ID")]
+        destination: Option<Uuid>,
+        /// At most so many.
+        #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(i64).range(1..=10_000))]
+        limit: i64,
+        #[command(flatten)]
+        output: Output,
+    },
+    /// The books: what each destination was to get, by state.
+    #[command(after_help = help!("trustdata delivery ledger --json"))]
+    Ledger {
+        /// Only the destinations of this attribution ID.
+        #[arg(long, value_name = "ID")]
+        attribution_id: Option<Uuid>,
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Send dead deliveries of a destination again. With --dry-run it only counts them.
+    #[command(after_help = help!("trustdata delivery replay --state dead --destination ID --dry-run"))]
+    Replay {
+        /// Which deliveries.
+        #[arg(long)]
+        state: ReplayState,
+        /// The destination.
+        #[arg(long, value_name = "ID")]
+        destination: Uuid,
+        /// Only those that died with this code.
+        #[arg(long)]
+        code: Option<String>,
+        /// Only those planned at this time or later, e.g. 2026-11-01T00:00:00Z.
+        #[arg(long, value_name = "TIME")]
+        since: Option<DateTime<Utc>>,
+        /// Only those planned before this time.
+        #[arg(long, value_name = "TIME")]
+        until: Option<DateTime<Utc>>,
+        /// Count them, and send nothing.
+        #[arg(long)]
+        dry_run: bool,
+        #[command(flatten)]
+        output: Output,
+    },
+}
+
+#[derive(Debug, Subcommand)]
 pub(super) enum SessionCommand {
     /// Import sessions from NDJSON, a line a session. Run again after a failure, nothing is there twice.
     ///
@@ -274,6 +428,16 @@ pub(super) enum UserCommand {
         #[command(flatten)]
         output: Output,
     },
+}
+
+/// An http(s) URL without query; a path is kept.
+fn base_url(sent: &str) -> Result<Url, String> {
+    match Url::parse(sent) {
+        Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() && url.query().is_none() => {
+            Ok(url)
+        }
+        _ => Err("expected an http or https URL such as https://graph.example".to_owned()),
+    }
 }
 
 fn rate_limit() -> clap::builder::RangedI64ValueParser<i32> {

@@ -6,7 +6,9 @@
 )]
 
 mod args;
+mod delivery;
 mod demo;
+mod destination;
 mod doctor;
 mod key;
 mod migrate;
@@ -114,6 +116,8 @@ async fn run(args: Args) -> Result<ExitCode, CliError> {
         Command::Property(command) => property::run(&config, command).await?,
         Command::AttributionId(command) => stream::run(&config, command).await?,
         Command::Key(command) => key::run(&config, command).await?,
+        Command::Destination(command) => destination::run(&config, command).await?,
+        Command::Delivery(command) => delivery::run(&config, command).await?,
         Command::Session(command) => return session::run(&config, command).await,
         Command::User(command) => user::run(&config, command).await?,
         Command::Doctor(_) => {}

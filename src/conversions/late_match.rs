@@ -9,6 +9,7 @@ use uuid::Uuid;
 use super::store::{self, Journey, Unmatched};
 use crate::activity;
 use crate::attribution::{Attribution, attribute, window_start};
+use crate::destinations::outbox::{self, Outgoing};
 use crate::domain::tenant::Tenant;
 use crate::sessions;
 use crate::sessions::awaited::Awaited;
@@ -76,11 +77,24 @@ pub async fn look_again(conn: &mut PgConnection, now: DateTime<Utc>) -> Result<L
         .filter_map(|due| Some((due.tenant, due.activity_id?)))
         .collect();
     activity::store::matched_late(&mut transaction, &rows, now).await?;
+    let outgoing: Vec<Outgoing> = journeys.iter().map(|journey| outgoing(journey, now)).collect();
+    outbox::store::insert(&mut transaction, &outgoing).await?;
     transaction.commit().await?;
     Ok(Looked {
         matched: journeys.len() as u64,
         more: due.len() as i64 == BATCH,
     })
+}
+
+/// What was suppressed for want of a match is planned anew.
+fn outgoing(journey: &Journey<'_>, now: DateTime<Utc>) -> Outgoing {
+    Outgoing {
+        property_id: journey.property_id,
+        event_id: journey.event_id,
+        destination_ids: Vec::new(),
+        again: true,
+        created_at: now,
+    }
 }
 
 fn lookback(one: &Unmatched) -> chrono::TimeDelta {

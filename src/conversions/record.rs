@@ -1,11 +1,13 @@
 //! A conversion on its way into the database.
 
+use std::sync::Arc;
+
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use crate::domain::conversion::Conversion;
 use crate::domain::tenant::Tenant;
-use crate::platform::secrets::{SealError, Sealer};
+use crate::platform::secrets::{self, SealError, Sealer};
 
 /// Who sent a conversion, and under which settings.
 #[derive(Debug, Clone)]
@@ -20,6 +22,8 @@ pub struct Origin {
     pub key_id: Option<Uuid>,
     /// When.
     pub received_at: DateTime<Utc>,
+    /// The destinations that its stream has.
+    pub destination_ids: Option<Arc<Vec<Uuid>>>,
     /// The audit row of the request, where it has one.
     pub activity_id: Option<Uuid>,
 }
@@ -65,7 +69,7 @@ impl Draft {
         sealer: &Sealer,
     ) -> Result<Self, SealError> {
         let personal = conversion.personal.take();
-        let context = seal_context(origin.tenant.property_id, event_id);
+        let context = secrets::row(origin.tenant.property_id, event_id.as_bytes());
         let personal_sealed = personal.map(|clear| sealer.seal(clear.as_bytes(), &context));
         Ok(Self {
             event_id,
@@ -122,15 +126,7 @@ impl Content<'_> {
         let Some(sealed) = self.personal_sealed else {
             return Some("{}".to_owned());
         };
-        let context = seal_context(self.property_id, self.event_id);
+        let context = secrets::row(self.property_id, self.event_id.as_bytes());
         String::from_utf8(sealer.open(sealed, &context).ok()?).ok()
     }
-}
-
-/// The row that a conversion's personal part is sealed for.
-pub fn seal_context(property_id: Uuid, event_id: Uuid) -> [u8; 32] {
-    let mut context = [0; 32];
-    context[..16].copy_from_slice(property_id.as_bytes());
-    context[16..].copy_from_slice(event_id.as_bytes());
-    context
 }

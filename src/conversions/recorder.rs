@@ -6,6 +6,7 @@ use super::outcome::Outcome;
 use super::record::Draft;
 use super::recording::{Audit, Recording, Request};
 use crate::activity;
+use crate::destinations::outbox::Bell;
 use crate::platform::config;
 use crate::platform::group_commit::{Queue, Unavailable, Writers};
 use crate::platform::secrets::Sealer;
@@ -20,10 +21,12 @@ impl Recorder {
         settings: &config::GroupCommit,
         database: &PgConnectOptions,
         sealer: &Sealer,
+        bell: &Bell,
         writers: &mut Writers,
     ) -> Self {
         let recording = Recording {
             sealer: sealer.clone(),
+            bell: bell.clone(),
         };
         Self(Queue::start(recording, settings, database, writers))
     }

@@ -8,6 +8,7 @@ use super::steps::{Repeats, attribute_all, completed, find_repeats};
 use super::store::{self, Journey, Row};
 use crate::activity;
 use crate::attribution::Attribution;
+use crate::destinations::outbox::{self, Bell, Outgoing};
 use crate::platform::group_commit::{Size, Work};
 use crate::platform::secrets::Sealer;
 use crate::sessions;
@@ -45,6 +46,7 @@ impl Request {
 /// Commits requests.
 pub(super) struct Recording {
     pub(super) sealer: Sealer,
+    pub(super) bell: Bell,
 }
 
 impl Work for Recording {
@@ -74,7 +76,7 @@ impl Work for Recording {
             };
             requests.iter().filter_map(entry).collect()
         };
-        let mut outcomes = transact(conn, &drafts, entries, &self.sealer).await?.into_iter();
+        let mut outcomes = transact(conn, &drafts, entries, self).await?.into_iter();
         Ok(requests
             .iter()
             .map(|request| outcomes.by_ref().take(request.drafts.len()).collect())
@@ -110,7 +112,7 @@ async fn transact(
     conn: &mut PgConnection,
     drafts: &[&Draft],
     entries: impl Fn(&[Outcome]) -> Vec<activity::Entry>,
-    sealer: &Sealer,
+    Recording { sealer, bell }: &Recording,
 ) -> Result<Vec<Outcome>, sqlx::Error> {
     let attributions = attribute_all(conn, drafts).await?;
     let mut order: Vec<usize> = (0..drafts.len()).collect();
@@ -133,6 +135,11 @@ async fn transact(
     store::insert_credits(&mut transaction, &journeys).await?;
     let waiting: Vec<Awaited> = fresh.iter().filter_map(|place| awaited(&row(place))).collect();
     sessions::awaited::store::insert(&mut transaction, &waiting).await?;
+    let outgoing: Vec<Outgoing> = fresh
+        .iter()
+        .filter_map(|place| outgoing(drafts[*place]))
+        .collect();
+    outbox::store::insert(&mut transaction, &outgoing).await?;
     let outcome = |(draft, attribution): (&&Draft, Attribution)| Outcome::recorded(draft, attribution);
     let mut outcomes: Vec<Outcome> = drafts.iter().zip(attributions).map(outcome).collect();
     if !repeats.is_empty() {
@@ -148,7 +155,21 @@ async fn transact(
     }
     activity::store::insert(&mut transaction, &entries(&outcomes)).await?;
     transaction.commit().await?;
+    if !outgoing.is_empty() {
+        bell.ring();
+    }
     Ok(outcomes)
+}
+
+/// What is to be forwarded.
+fn outgoing(draft: &Draft) -> Option<Outgoing> {
+    Some(Outgoing {
+        property_id: draft.origin.tenant.property_id,
+        event_id: draft.event_id,
+        destination_ids: draft.origin.destination_ids.as_deref()?.clone(),
+        again: false,
+        created_at: draft.origin.received_at,
+    })
 }
 
 /// Who waits for a session of its visitor.

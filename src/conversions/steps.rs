@@ -6,13 +6,13 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::outcome::{Outcome, Receipt};
-use super::record::{Content, Draft, Identity, seal_context};
+use super::record::{Content, Draft, Identity};
 use super::store::{self, First};
 use crate::activity;
 use crate::attribution::{Attribution, UnmatchedReason, attribute, window_start};
 use crate::domain::conversion::{content_differs, with_user_data_of};
 use crate::domain::text::shown;
-use crate::platform::secrets::Sealer;
+use crate::platform::secrets::{self, Sealer};
 use crate::sessions;
 use crate::sessions::store::Wanted;
 
@@ -96,7 +96,7 @@ fn richer(first: &First, repeat: &Draft, sealer: &Sealer) -> Option<(Uuid, Uuid,
     let of_repeat = repeat.content().personal(sealer)?;
     let merged = with_user_data_of(&of_first, &of_repeat)?;
     let (property_id, event_id) = (first.property_id, first.receipt.event_id);
-    let sealed = sealer.seal(merged.as_bytes(), &seal_context(property_id, event_id));
+    let sealed = sealer.seal(merged.as_bytes(), &secrets::row(property_id, event_id.as_bytes()));
     Some((property_id, event_id, sealed.ok()?))
 }
 

@@ -20,5 +20,17 @@ pub struct Consent {
     pub sale_of_data: Option<bool>,
 }
 
+impl Consent {
+    /// Each flag, or where nothing is said the other's.
+    pub fn or(self, other: Self) -> Self {
+        Self {
+            analytics: self.analytics.or(other.analytics),
+            advertising: self.advertising.or(other.advertising),
+            preferences: self.preferences.or(other.preferences),
+            sale_of_data: self.sale_of_data.or(other.sale_of_data),
+        }
+    }
+}
+
 /// The names of the flags on the wire.
 pub const FLAGS: [&str; 4] = ["analytics", "advertising", "preferences", "sale_of_data"];

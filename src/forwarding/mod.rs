@@ -1,7 +1,21 @@
-//! Conversions on their way to ad platforms.
+//! Conversions on their way to the ad platforms.
 //!
-//! Pure so far: a [`parcel::Parcel`] has all that a platform may be told of one conversion; [`platforms`] turn parcels into requests, and
-//! answers into verdicts. Nothing here sends, waits or stores.
+//! A [`parcel::Parcel`] has all that a platform may be told of one conversion; [`platforms`] turn parcels into requests, and answers into
+//! verdicts; both are pure. [`plan`] says what is sent and what is not; the [`worker`] keeps a lane going for each destination.
 
+pub mod fan_out;
+mod lane;
+pub mod listing;
 pub mod parcel;
+pub mod plan;
 pub mod platforms;
+mod retry;
+mod sender;
+mod sources;
+pub mod state;
+pub mod store;
+mod worker;
+
+pub use lane::Context;
+pub use sender::Sender;
+pub use worker::run;

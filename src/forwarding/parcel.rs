@@ -153,6 +153,13 @@ impl UserData {
         self.0.insert(field, SecretString::from(text.into()));
     }
 
+    /// Takes from `other` what is missing here.
+    pub fn fill_from(&mut self, other: &Self) {
+        for (field, text) in &other.0 {
+            self.0.entry(*field).or_insert_with(|| text.clone());
+        }
+    }
+
     /// One identifier, as the sender gave it.
     pub fn get(&self, field: Field) -> Option<&str> {
         self.0.get(&field).map(|text| text.expose_secret())

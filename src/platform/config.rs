@@ -1,5 +1,6 @@
 //! Configuration: the embedded manual, a file, the environment, in that order; read once.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
@@ -46,6 +47,8 @@ pub struct Config {
     pub auth: Auth,
     /// The audit rows.
     pub activity: Activity,
+    /// Conversions on their way to ad platforms.
+    pub forwarding: Forwarding,
     /// Keys.
     pub secrets: Secrets,
     /// The log.
@@ -117,6 +120,27 @@ pub struct Auth {
 pub struct Activity {
     pub refused_per_minute: u32,
     pub retention_days: u16,
+}
+
+/// `[forwarding]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "config/default.toml is the manual")]
+pub struct Forwarding {
+    pub lanes: usize,
+    pub max_connections: u32,
+    pub allowed_private_networks: Vec<IpNet>,
+    pub platforms: BTreeMap<String, Platform>,
+}
+
+/// `[forwarding.platforms.NAME]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "config/default.toml is the manual")]
+pub struct Platform {
+    pub base_url: Option<String>,
+    pub version: Option<String>,
+    pub token_url: Option<String>,
 }
 
 /// `[secrets]`
@@ -305,6 +329,16 @@ fn check(config: &Config, figment: &Figment) -> Vec<String> {
             "activity.retention_days",
             (1..=3650).contains(&config.activity.retention_days),
             "1 to 3,650",
+        ),
+        (
+            "forwarding.lanes",
+            (1..=10_000).contains(&config.forwarding.lanes),
+            "1 to 10,000",
+        ),
+        (
+            "forwarding.max_connections",
+            (2..=1000).contains(&config.forwarding.max_connections),
+            "2 to 1,000",
         ),
         (
             "secrets.seal_key",

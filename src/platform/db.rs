@@ -15,6 +15,9 @@ pub static MIGRATIONS: Migrator = sqlx::migrate!();
 /// How long a connection attempt may take before the database counts as away.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_millis(500);
 
+/// How long work in the background waits for a connection of its pool.
+const BACKGROUND_TURN: Duration = Duration::from_secs(10);
+
 /// How long a look-up may take, connection and all, before the database counts as away: a sender waits for it.
 pub const LOOK_UP_WITHIN: Duration = Duration::from_millis(900);
 
@@ -36,9 +39,18 @@ pub fn options(database: &config::Database) -> Result<PgConnectOptions, sqlx::Er
 
 /// The pool for everything but the recorder, which owns its connections.
 pub fn pool(database: &config::Database) -> Result<PgPool, sqlx::Error> {
+    pool_of(database, database.max_connections, CONNECT_TIMEOUT)
+}
+
+/// A pool of its own for work that may wait for its turn.
+pub fn background_pool(database: &config::Database, connections: u32) -> Result<PgPool, sqlx::Error> {
+    pool_of(database, connections, BACKGROUND_TURN)
+}
+
+fn pool_of(database: &config::Database, connections: u32, turn: Duration) -> Result<PgPool, sqlx::Error> {
     Ok(PgPoolOptions::new()
-        .max_connections(database.max_connections)
-        .acquire_timeout(CONNECT_TIMEOUT)
+        .max_connections(connections)
+        .acquire_timeout(turn)
         // A look-up that was given up leaves its connection in the middle of an answer, which may never come: a connection that does not
         // find back in time is replaced, or else it would hold its place in the pool for as long as TCP hopes.
         .after_release(|conn, _| Box::pin(async move { Ok(answers(conn).await) }))

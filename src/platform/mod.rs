@@ -6,6 +6,7 @@ pub mod clock;
 pub mod config;
 pub mod db;
 pub mod group_commit;
+pub mod outbound;
 pub mod password;
 pub mod problem;
 pub mod rate;

@@ -5,17 +5,22 @@ use std::sync::Arc;
 use axum::Router;
 use sqlx::PgPool;
 use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
 
 use super::run::StartError;
 use super::{background, health, router, settings_listener};
 use crate::activity;
 use crate::conversions::{Previewer, Recorder};
+use crate::destinations::Destinations;
+use crate::destinations::outbox::Bell;
+use crate::forwarding;
 use crate::keys::{Allowances, Authenticator, LastUsed};
 use crate::platform::client_ip::TrustedProxies;
 use crate::platform::clock::Clock;
 use crate::platform::config::Config;
 use crate::platform::db;
 use crate::platform::group_commit::Writers;
+use crate::platform::outbound::Outbound;
 use crate::platform::password::SlowHash;
 use crate::platform::secrets::{Sealer, key_of_database};
 use crate::sessions::tracking::Tracker;
@@ -30,6 +35,8 @@ pub struct App {
     pub writers: Writers,
     /// Tasks that end by themselves once nothing is left to write.
     pub draining: JoinSet<()>,
+    /// Tells those that they are to end.
+    stop: CancellationToken,
     /// Tasks that run until they are stopped.
     pub endless: JoinSet<()>,
 }
@@ -51,15 +58,22 @@ impl App {
         ));
 
         let (mut draining, mut endless) = (JoinSet::new(), JoinSet::new());
+        let bell = Bell::default();
+        let destinations = Arc::new(Destinations::new(pool.clone()));
         let mut writers = Writers(JoinSet::new());
-        let recorder = Recorder::start(&config.recorder, &options, &sealer, &mut writers);
+        let recorder = Recorder::start(&config.recorder, &options, &sealer, &bell, &mut writers);
         let tracker = Tracker::start(&config.tracker, &options, &sealer, &clock, &mut writers);
         let (filer, filing) = activity::start_filer(pool.clone(), config.activity.refused_per_minute);
         let (last_used, noting) = LastUsed::start(pool.clone());
         draining.spawn(filing);
         draining.spawn(noting);
-        let listening =
-            settings_listener::start(pool.clone(), Arc::clone(&streams), Arc::clone(&authenticator)).await?;
+        let listening = settings_listener::start(
+            pool.clone(),
+            Arc::clone(&streams),
+            Arc::clone(&authenticator),
+            Arc::clone(&destinations),
+        )
+        .await?;
         endless.spawn(listening);
         endless.spawn(background::retention(
             pool.clone(),
@@ -73,6 +87,19 @@ impl App {
             tracker.clone(),
         ));
 
+        let stop = CancellationToken::new();
+        let context = forwarding::Context {
+            pool: db::background_pool(&config.database, config.forwarding.max_connections)?,
+            sender: forwarding::Sender::new(
+                Outbound::new(&config.forwarding.allowed_private_networks)?,
+                config.forwarding.platforms.clone(),
+            ),
+            sealer: sealer.clone(),
+            clock: clock.clone(),
+            stop: stop.clone(),
+        };
+        draining.spawn(forwarding::run(Arc::new(context), bell, config.forwarding.lanes));
+
         let health = health::Health {
             pool: pool.clone(),
             recorder: recorder.clone(),
@@ -83,6 +110,7 @@ impl App {
             authenticator,
             allowances: Arc::new(Allowances::new(clock.clone())),
             last_used,
+            destinations,
             recorder,
             previewer: Previewer::new(pool, sealer.clone()),
             filer,
@@ -95,6 +123,7 @@ impl App {
             public: router::public(Arc::new(webhook), health),
             writers,
             draining,
+            stop,
             endless,
         })
     }
@@ -105,8 +134,10 @@ impl App {
             public,
             writers: Writers(mut writers),
             mut draining,
+            stop,
             mut endless,
         } = self;
+        stop.cancel();
         // The endless tasks and the routes hold the last ends of the queues.
         endless.shutdown().await;
         drop(public);

@@ -12,7 +12,7 @@ use super::listen::{Limits, serve};
 use super::router;
 use crate::platform::clock::Clock;
 use crate::platform::config::Config;
-use crate::platform::{secrets, telemetry};
+use crate::platform::{outbound, secrets, telemetry};
 
 /// Why the service does not start, or did not end well.
 #[derive(Debug, thiserror::Error)]
@@ -26,6 +26,9 @@ pub enum StartError {
     /// The address is taken or not this machine's.
     #[error("cannot listen on {0}: {1}")]
     Listen(SocketAddr, std::io::Error),
+    /// No TLS on this machine.
+    #[error(transparent)]
+    Outbound(#[from] outbound::NoClient),
     /// Metrics were started twice in one process.
     #[error("cannot start the metrics: {0}")]
     Metrics(#[from] metrics_exporter_prometheus::BuildError),

@@ -7,10 +7,11 @@ use sqlx::PgPool;
 use sqlx::postgres::PgListener;
 use uuid::Uuid;
 
+use crate::destinations::Destinations;
 use crate::keys::Authenticator;
 use crate::streams::Streams;
 
-/// Where the database's triggers tell of changes: `stream ID` or `key ID`.
+/// Where the database's triggers tell of changes: `stream ID`, `key ID` or `destination ATTRIBUTION_ID`.
 const CHANNEL: &str = "trustdata_settings";
 
 /// How long to wait before the connection is asked for again.
@@ -21,11 +22,12 @@ pub async fn start(
     pool: PgPool,
     streams: Arc<Streams>,
     authenticator: Arc<Authenticator>,
+    destinations: Arc<Destinations>,
 ) -> Result<impl Future<Output = ()> + Send, sqlx::Error> {
     let mut listener = listen(&pool).await?;
     Ok(async move {
         loop {
-            let cause = hear(&mut listener, &streams, &authenticator).await;
+            let cause = hear(&mut listener, &streams, &authenticator, &destinations).await;
             tracing::warn!(cause, "changed settings are not heard: caches live 10 s at most");
             listener = loop {
                 match listen(&pool).await {
@@ -37,6 +39,7 @@ pub async fn start(
             // Not before: what was loaded until then may have changed unheard.
             streams.forget_all();
             authenticator.forget_all();
+            destinations.forget_all();
             tracing::info!("changed settings are heard again");
         }
     })
@@ -51,7 +54,12 @@ async fn listen(pool: &PgPool) -> Result<PgListener, sqlx::Error> {
 }
 
 /// Hears until the connection is lost; why it was.
-async fn hear(listener: &mut PgListener, streams: &Streams, authenticator: &Authenticator) -> String {
+async fn hear(
+    listener: &mut PgListener,
+    streams: &Streams,
+    authenticator: &Authenticator,
+    destinations: &Destinations,
+) -> String {
     loop {
         let notification = match listener.try_recv().await {
             Ok(Some(notification)) => notification,
@@ -66,6 +74,10 @@ async fn hear(listener: &mut PgListener, streams: &Streams, authenticator: &Auth
             Some(("key", id)) => match Uuid::try_parse(id) {
                 Ok(id) => authenticator.forget(id).await,
                 Err(_) => authenticator.forget_all(),
+            },
+            Some(("destination", id)) => match Uuid::try_parse(id) {
+                Ok(id) => destinations.forget(id).await,
+                Err(_) => destinations.forget_all(),
             },
             _ => {}
         }

@@ -45,7 +45,7 @@ pub struct Session {
 }
 
 /// What a browser's connection tells of a person.
-#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Client {
     /// The address.
     #[serde(skip_serializing_if = "Option::is_none")]

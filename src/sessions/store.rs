@@ -9,7 +9,7 @@ use super::tracking::store::packed;
 use crate::domain::channel::Channel;
 use crate::domain::device::Device;
 use crate::domain::touch::Touch;
-use crate::platform::secrets::Sealer;
+use crate::platform::secrets::{self, Sealer};
 
 /// Touches of one visitor id that are looked at, at most: the newest ones.
 const MOST_TOUCHES: i64 = 50;
@@ -265,7 +265,7 @@ fn seal_client(
         return Ok(None);
     }
     let clear = serde_json::to_vec(&session.client).map_err(|error| sqlx::Error::Encode(error.into()))?;
-    let context = [property_id.as_bytes().as_slice(), session.session_id.as_bytes()].concat();
+    let context = secrets::row(property_id, session.session_id.as_bytes());
     let sealed = sealer.seal(&clear, &context);
     sealed
         .map(Some)

@@ -54,7 +54,10 @@ impl Received<'_> {
         };
         let conversion_id = conversion.conversion_id.clone();
         let topic = conversion.topic;
-        let mut outcomes = self.record(vec![self.draft(conversion)?], false, 0).await?;
+        let origin = self.origin().await?;
+        let mut outcomes = self
+            .record(vec![self.draft(origin, conversion)?], false, 0)
+            .await?;
         let recorded = counted(&outcomes);
         let outcome = outcomes.pop().unwrap_or(Outcome::Unstorable);
         let answer = Accepted::new(
@@ -83,12 +86,13 @@ impl Received<'_> {
         if !faults.is_empty() {
             return Err(Refusal::Invalid(faults));
         }
+        let origin = self.origin().await?;
         let (mut drafts, mut sent) = (Vec::new(), Vec::with_capacity(events.len()));
         for event in &events {
             sent.push(match self.parse(event, None) {
                 Ok((conversion, warnings)) => {
                     let told = (conversion.topic, conversion.conversion_id.clone(), warnings);
-                    drafts.push(self.draft(conversion)?);
+                    drafts.push(self.draft(origin.clone(), conversion)?);
                     Ok(told)
                 }
                 Err(faults) => Err(faults),
@@ -155,15 +159,21 @@ impl Received<'_> {
         self.call.dry_run.is_none().then(fault).into_iter().collect()
     }
 
-    fn draft(&self, conversion: Conversion) -> Result<Draft, Refusal> {
-        let origin = Origin {
-            tenant: self.call.stream.tenant(),
+    async fn origin(&self) -> Result<Origin, Refusal> {
+        let tenant = self.call.stream.tenant();
+        let destination_ids = self.webhook.destinations.of(tenant).await;
+        Ok(Origin {
+            tenant,
             lookback_days: self.call.stream.lookback_days,
             source: Source::Webhook,
             key_id: Some(self.key.key_id),
             received_at: self.call.received_at,
+            destination_ids: destination_ids.map_err(|error| Refusal::Unavailable(error.to_string()))?,
             activity_id: None,
-        };
+        })
+    }
+
+    fn draft(&self, origin: Origin, conversion: Conversion) -> Result<Draft, Refusal> {
         Draft::new(
             self.webhook.clock.new_id(),
             origin,

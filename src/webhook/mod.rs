@@ -14,6 +14,7 @@ use std::sync::Arc;
 
 use crate::activity;
 use crate::conversions::{Previewer, Recorder};
+use crate::destinations::Destinations;
 use crate::keys::{Allowances, Authenticator, LastUsed};
 use crate::platform::client_ip::TrustedProxies;
 use crate::platform::clock::Clock;
@@ -33,6 +34,8 @@ pub struct Webhook {
     pub allowances: Arc<Allowances>,
     /// Their last use.
     pub last_used: LastUsed,
+    /// Where conversions are forwarded to.
+    pub destinations: Arc<Destinations>,
     /// Where conversions go.
     pub recorder: Recorder,
     /// Where dry runs go.

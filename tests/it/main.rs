@@ -14,6 +14,7 @@ mod conformance;
 mod documentation;
 mod faults;
 mod floods;
+mod forwarding;
 mod identifiers;
 mod late_match;
 mod log;

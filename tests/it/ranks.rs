@@ -3,11 +3,12 @@
 use std::path::{Path, PathBuf};
 
 /// Modules by rank, as in the README. The floor's two do not know each other's business, but `platform` is everybody's.
-const RANKS: [(&str, u8); 14] = [
+const RANKS: [(&str, u8); 15] = [
     ("domain", 0),
     ("platform", 0),
     ("activity", 1),
     ("attribution", 1),
+    ("destinations", 1),
     ("keys", 1),
     ("sessions", 1),
     ("streams", 1),

@@ -25,6 +25,7 @@ pub(super) const SPEC: Spec = Spec {
     rules: Rules::GA4,
     // Ads personalisation is denied.
     limited_use: true,
+    click_ids: &["gclid", "gbraid", "wbraid", "dclid"],
     secrets: &["api_secret"],
 };
 

@@ -31,6 +31,7 @@ pub(super) const SPEC: Spec = Spec {
     rules: Rules::GOOGLE,
     // Ads personalisation is denied.
     limited_use: true,
+    click_ids: &["gclid", "gbraid", "wbraid", "dclid"],
     secrets: &["client_secret", "refresh_token"],
 };
 

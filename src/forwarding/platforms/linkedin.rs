@@ -28,6 +28,7 @@ pub(super) const SPEC: Spec = Spec {
     },
     rules: Rules::LINKEDIN,
     limited_use: false,
+    click_ids: &["li_fat_id"],
     secrets: &["access_token", "client_secret", "refresh_token"],
 };
 

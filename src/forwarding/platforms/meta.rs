@@ -26,6 +26,7 @@ pub(super) const SPEC: Spec = Spec {
     },
     rules: Rules::META,
     limited_use: true,
+    click_ids: &["fbclid"],
     secrets: &["access_token"],
 };
 

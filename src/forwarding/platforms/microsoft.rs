@@ -25,6 +25,7 @@ pub(super) const SPEC: Spec = Spec {
     rules: Rules::MICROSOFT,
     // Storage for ads is denied.
     limited_use: true,
+    click_ids: &["msclkid"],
     secrets: &["token"],
 };
 

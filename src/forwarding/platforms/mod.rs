@@ -80,6 +80,8 @@ pub struct Spec {
     pub rules: Rules,
     /// Whether it can be told that data must not be sold. Where it cannot, the conversion of somebody who opted out stays here.
     pub limited_use: bool,
+    /// Names of the click ids that are its own.
+    pub click_ids: &'static [&'static str],
     /// Settings that are secret.
     pub secrets: &'static [&'static str],
 }
@@ -140,8 +142,19 @@ pub trait Platform: Send + Sync {
 impl dyn Platform {
     /// One parcel as this platform's event; where it cannot be sent, why.
     pub fn prepare(&self, parcel: &Parcel, now: DateTime<Utc>) -> Result<Event, Unsendable> {
+        self.prepare_as(parcel, None, now)
+    }
+
+    /// As `prepare`, with another event name than the platform's own.
+    pub fn prepare_as(
+        &self,
+        parcel: &Parcel,
+        renamed: Option<&str>,
+        now: DateTime<Utc>,
+    ) -> Result<Event, Unsendable> {
         let spec = self.spec();
         let name = self.event_name(parcel.topic, parcel.event_name.as_deref())?;
+        let name = renamed.map_or(name, str::to_owned);
         if spec.limits.deadline(parcel.event_time).is_some_and(|by| by < now) {
             return Err(Unsendable::new(
                 "too_old",

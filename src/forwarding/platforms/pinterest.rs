@@ -24,6 +24,7 @@ pub(super) const SPEC: Spec = Spec {
     },
     rules: Rules::PINTEREST,
     limited_use: true,
+    click_ids: &["epik"],
     secrets: &["token"],
 };
 

@@ -24,6 +24,7 @@ pub(super) const SPEC: Spec = Spec {
     },
     rules: Rules::REDDIT,
     limited_use: true,
+    click_ids: &["rdt_cid"],
     secrets: &["token"],
 };
 

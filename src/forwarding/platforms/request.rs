@@ -58,6 +58,11 @@ pub enum Header {
 }
 
 impl Header {
+    /// Whether it must not be shown.
+    pub fn is_secret(&self) -> bool {
+        matches!(self, Self::Secret(_))
+    }
+
     /// The value, to be sent.
     pub fn expose(&self) -> &str {
         match self {

@@ -24,6 +24,7 @@ pub(super) const SPEC: Spec = Spec {
     },
     rules: Rules::SNAPCHAT,
     limited_use: true,
+    click_ids: &["ScCid"],
     secrets: &["token"],
 };
 

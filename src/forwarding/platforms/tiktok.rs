@@ -25,6 +25,7 @@ pub(super) const SPEC: Spec = Spec {
     },
     rules: Rules::TIKTOK,
     limited_use: true,
+    click_ids: &["ttclid"],
     secrets: &["access_token"],
 };
 

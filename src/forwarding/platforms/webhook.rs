@@ -27,6 +27,7 @@ pub(super) const SPEC: Spec = Spec {
     rules: Rules::WEBHOOK,
     // What the visitor agreed to is in the message.
     limited_use: true,
+    click_ids: &[],
     secrets: &["secret"],
 };
 

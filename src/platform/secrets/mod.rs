@@ -8,6 +8,7 @@ use chacha20poly1305::aead::{Aead, Payload};
 use chacha20poly1305::{KeyInit as _, XChaCha20Poly1305};
 use secrecy::{ExposeSecret as _, SecretString};
 use sha2::{Digest as _, Sha256};
+use uuid::Uuid;
 
 pub use store::key_of_database;
 
@@ -114,6 +115,14 @@ impl Sealer {
             )
             .map_err(|_| OpenError::Altered)
     }
+}
+
+/// What a row's sealed column is bound to: the tenant and the row's id.
+pub fn row(property_id: Uuid, id: &[u8]) -> Vec<u8> {
+    let mut context = Vec::with_capacity(16 + id.len());
+    context.extend_from_slice(property_id.as_bytes());
+    context.extend_from_slice(id);
+    context
 }
 
 impl SealKey {

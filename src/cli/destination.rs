@@ -1,0 +1,229 @@
+//! `trustdata destination`
+
+use secrecy::{ExposeSecret as _, SecretString};
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use super::args::DestinationCommand;
+use super::output::{self, Row, time, time_or_dash};
+use super::{CliError, connect_current, stream};
+use crate::destinations::{Destination, Topics, seal_settings, store};
+use crate::domain::topic::Topic;
+use crate::forwarding::platforms::Name;
+use crate::platform::clock::Clock;
+use crate::platform::config::Config;
+use crate::platform::secrets::{Sealer, key_of_database};
+use crate::streams;
+
+/// Bytes of a settings file, at most.
+const MOST_SETTINGS: u64 = 64 * 1024;
+
+impl Row for Destination {
+    const HEAD: &'static [&'static str] = &[
+        "id",
+        "attribution_id",
+        "platform",
+        "name",
+        "topics",
+        "policy",
+        "base_url",
+        "created_at",
+        "paused_at",
+        "paused_reason",
+    ];
+
+    fn cells(&self) -> Vec<String> {
+        let or_dash = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".to_owned());
+        vec![
+            self.destination_id.to_string(),
+            self.attribution_id.to_string(),
+            self.platform.clone(),
+            self.name.clone(),
+            self.topics.as_ref().map_or_else(|| "all".to_owned(), listed),
+            self.policy.to_string(),
+            or_dash(&self.base_url),
+            time(self.created_at),
+            time_or_dash(self.paused_at),
+            or_dash(&self.paused_reason),
+        ]
+    }
+}
+
+fn listed(topics: &Topics) -> String {
+    let told = |(topic, name): (&String, &Option<String>)| match name {
+        Some(name) => format!("{topic}={name}"),
+        None => topic.clone(),
+    };
+    topics.iter().map(told).collect::<Vec<_>>().join(",")
+}
+
+/// Does one of the destination commands.
+pub(super) async fn run(config: &Config, command: DestinationCommand) -> Result<(), CliError> {
+    let mut conn = connect_current(config).await?;
+    let clock = Clock::system();
+    match command {
+        DestinationCommand::Create {
+            attribution_id,
+            platform,
+            name,
+            settings,
+            base_url,
+            topics,
+            policy,
+            output,
+        } => {
+            let found = streams::store::find_stream(&mut conn, attribution_id).await?;
+            let stream = stream::known(found, attribution_id)?;
+            let settings = read_settings(&settings)?;
+            check(platform, &settings)?;
+            let of_database = key_of_database(&mut conn, clock.now()).await?;
+            let sealer = Sealer::new(&config.secrets, Some(of_database))?;
+            let destination_id = clock.new_id();
+            let sealed = seal_settings(&settings, stream.property_id, destination_id, &sealer);
+            let destination = Destination {
+                destination_id,
+                property_id: stream.property_id,
+                attribution_id,
+                platform: platform.as_str().to_owned(),
+                name,
+                settings_sealed: sealed.map_err(|error| CliError::Refusal(error.to_string()))?,
+                base_url: base_url.map(|url| url.as_str().trim_end_matches('/').to_owned()),
+                topics: (!topics.is_empty()).then(|| topics.into_iter().collect()),
+                policy,
+                created_at: clock.now(),
+                paused_at: None,
+                paused_reason: None,
+                removed_at: None,
+            };
+            store::insert(&mut conn, &destination).await?;
+            output::one(output.form(), &destination)
+        }
+        DestinationCommand::List {
+            attribution_id,
+            output,
+        } => {
+            let mut destinations = Vec::new();
+            for stream in streams::store::list_streams(&mut conn).await? {
+                if attribution_id.is_none_or(|id| stream.attribution_id == id) {
+                    destinations.extend(store::list(&mut conn, stream.tenant()).await?);
+                }
+            }
+            output::list(output.form(), &destinations)
+        }
+        DestinationCommand::Pause {
+            destination_id,
+            output,
+        } => {
+            let property_id = property_of(&mut conn, destination_id).await?;
+            store::pause(
+                &mut conn,
+                property_id,
+                destination_id,
+                clock.now(),
+                "paused by hand",
+            )
+            .await?;
+            show(&mut conn, property_id, destination_id, output.form()).await
+        }
+        DestinationCommand::Resume {
+            destination_id,
+            output,
+        } => {
+            let property_id = property_of(&mut conn, destination_id).await?;
+            store::resume(&mut conn, property_id, destination_id).await?;
+            show(&mut conn, property_id, destination_id, output.form()).await
+        }
+        DestinationCommand::Remove {
+            destination_id,
+            output,
+        } => {
+            let property_id = property_of(&mut conn, destination_id).await?;
+            let found = store::find(&mut conn, &[(property_id, destination_id)]).await?;
+            store::remove(&mut conn, property_id, destination_id, clock.now()).await?;
+            match found.first() {
+                Some(destination) => output::one(output.form(), destination),
+                None => Err(unknown(destination_id)),
+            }
+        }
+    }
+}
+
+async fn show(
+    conn: &mut PgConnection,
+    property_id: Uuid,
+    destination_id: Uuid,
+    form: output::Form,
+) -> Result<(), CliError> {
+    let found = store::find(conn, &[(property_id, destination_id)]).await?;
+    match found.first() {
+        Some(destination) => output::one(form, destination),
+        None => Err(unknown(destination_id)),
+    }
+}
+
+/// The property of a destination that is there.
+pub(super) async fn property_of(conn: &mut PgConnection, destination_id: Uuid) -> Result<Uuid, CliError> {
+    let found = store::property_of(conn, destination_id).await?;
+    found.ok_or_else(|| unknown(destination_id))
+}
+
+fn unknown(destination_id: Uuid) -> CliError {
+    CliError::Refusal(format!(
+        "there is no destination {destination_id}; `trustdata destination list` shows those that there are"
+    ))
+}
+
+/// The file's text, or standard input's.
+fn read_settings(file: &std::path::Path) -> Result<SecretString, CliError> {
+    use std::io::Read as _;
+    let mut text = String::new();
+    match file.to_str() {
+        Some("-") => std::io::stdin().take(MOST_SETTINGS).read_to_string(&mut text)?,
+        _ => std::fs::File::open(file)
+            .map_err(|error| CliError::Refusal(format!("cannot read {}: {error}", file.display())))?
+            .take(MOST_SETTINGS)
+            .read_to_string(&mut text)?,
+    };
+    Ok(text.into())
+}
+
+/// Each fault in a line; none quotes a value.
+fn check(platform: Name, settings: &SecretString) -> Result<(), CliError> {
+    let told = |faults: Vec<crate::domain::faults::Fault>| {
+        let lines: Vec<String> = faults
+            .iter()
+            .map(|fault| format!("  {}: {}", fault.field, fault.message))
+            .collect();
+        CliError::Refusal(format!(
+            "these are no settings of {platform}:\n{}",
+            lines.join("\n")
+        ))
+    };
+    // What the parser says may quote the text: a secret.
+    let settings = serde_json::from_str(settings.expose_secret()).map_err(|error| {
+        CliError::Refusal(format!(
+            "the settings are no JSON: line {}, column {}",
+            error.line(),
+            error.column()
+        ))
+    })?;
+    platform.read(&settings).map(drop).map_err(told)
+}
+
+/// `purchase`, or `purchase=OrderPlaced` where the platform is to see another event name.
+pub(super) fn topic(sent: &str) -> Result<(String, Option<String>), String> {
+    let (topic, name) = match sent.split_once('=') {
+        Some((topic, name)) => (topic, Some(name)),
+        None => (sent, None),
+    };
+    let topic: Topic = topic
+        .parse()
+        .map_err(|unknown: crate::domain::topic::UnknownTopic| unknown.to_string())?;
+    let name = name
+        .map(|name| match crate::domain::text::check(name, 64) {
+            Ok(()) => Ok(name.to_owned()),
+            Err(bad) => Err(bad.spec(64).1),
+        })
+        .transpose()?;
+    Ok((topic.as_str().to_owned(), name))
+}

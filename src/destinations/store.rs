@@ -1,0 +1,186 @@
+//! `destinations`.
+
+use chrono::{DateTime, Utc};
+use sqlx::PgConnection;
+use sqlx::types::Json;
+use uuid::Uuid;
+
+use super::{Destination, Policy, Topics};
+use crate::domain::tenant::Tenant;
+
+/// A stream's destinations, at most.
+const MOST: i64 = 1000;
+
+/// A row as it is stored.
+struct Stored {
+    property_id: Uuid,
+    destination_id: Uuid,
+    attribution_id: Uuid,
+    platform: String,
+    name: String,
+    settings_sealed: Vec<u8>,
+    base_url: Option<String>,
+    topics: Option<Json<Topics>>,
+    policy: String,
+    created_at: DateTime<Utc>,
+    paused_at: Option<DateTime<Utc>>,
+    paused_reason: Option<String>,
+    removed_at: Option<DateTime<Utc>>,
+}
+
+impl From<Stored> for Destination {
+    fn from(row: Stored) -> Self {
+        Self {
+            property_id: row.property_id,
+            destination_id: row.destination_id,
+            attribution_id: row.attribution_id,
+            platform: row.platform,
+            name: row.name,
+            settings_sealed: row.settings_sealed,
+            base_url: row.base_url,
+            topics: row.topics.map(|json| json.0),
+            // What nobody wrote is taken for the careful one.
+            policy: row.policy.parse().unwrap_or(Policy::OwnClick),
+            created_at: row.created_at,
+            paused_at: row.paused_at,
+            paused_reason: row.paused_reason,
+            removed_at: row.removed_at,
+        }
+    }
+}
+
+/// Stores a new one.
+pub async fn insert(conn: &mut PgConnection, destination: &Destination) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "insert into destinations (property_id, destination_id, attribution_id, platform, name, settings_sealed, base_url, topics, policy,
+             created_at)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
+        destination.property_id,
+        destination.destination_id,
+        destination.attribution_id,
+        destination.platform,
+        destination.name,
+        destination.settings_sealed,
+        destination.base_url,
+        destination.topics.as_ref().map(Json) as Option<Json<&Topics>>,
+        destination.policy.as_str(),
+        destination.created_at,
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Ids of a stream's destinations.
+pub async fn ids_of_stream(conn: &mut PgConnection, tenant: Tenant) -> Result<Vec<Uuid>, sqlx::Error> {
+    sqlx::query_scalar!(
+        "select destination_id from destinations
+         where property_id = $1 and attribution_id = $2 and removed_at is null order by created_at limit $3",
+        tenant.property_id,
+        tenant.attribution_id,
+        MOST,
+    )
+    .fetch_all(conn)
+    .await
+}
+
+/// A stream's destinations, oldest first.
+pub async fn list(conn: &mut PgConnection, tenant: Tenant) -> Result<Vec<Destination>, sqlx::Error> {
+    let rows = sqlx::query_as!(
+        Stored,
+        r#"select property_id, destination_id, attribution_id, platform, name, settings_sealed, base_url,
+               topics as "topics: Json<Topics>", policy, created_at, paused_at, paused_reason, removed_at
+           from destinations where property_id = $1 and attribution_id = $2 and removed_at is null
+           order by created_at, destination_id limit $3"#,
+        tenant.property_id,
+        tenant.attribution_id,
+        MOST,
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows.into_iter().map(Destination::from).collect())
+}
+
+/// These destinations, by property and id; removed ones too.
+pub async fn find(conn: &mut PgConnection, wanted: &[(Uuid, Uuid)]) -> Result<Vec<Destination>, sqlx::Error> {
+    let rows = sqlx::query_as!(
+        Stored,
+        r#"select d.property_id, d.destination_id, d.attribution_id, d.platform, d.name, d.settings_sealed, d.base_url,
+               d.topics as "topics: Json<Topics>", d.policy, d.created_at, d.paused_at, d.paused_reason, d.removed_at
+           from unnest($1::uuid[], $2::uuid[]) as w(property_id, destination_id)
+           join destinations d on d.property_id = w.property_id and d.destination_id = w.destination_id"#,
+        &wanted.iter().map(|(property_id, _)| *property_id).collect::<Vec<_>>(),
+        &wanted.iter().map(|(_, destination_id)| *destination_id).collect::<Vec<_>>(),
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows.into_iter().map(Destination::from).collect())
+}
+
+/// Stops sending, with the reason; one that is paused keeps the reason that it has. Whether there is such a destination.
+pub async fn pause(
+    conn: &mut PgConnection,
+    property_id: Uuid,
+    destination_id: Uuid,
+    at: DateTime<Utc>,
+    reason: &str,
+) -> Result<bool, sqlx::Error> {
+    let done = sqlx::query!(
+        "update destinations set paused_at = coalesce(paused_at, $3), paused_reason = coalesce(paused_reason, $4)
+         where property_id = $1 and destination_id = $2 and removed_at is null",
+        property_id,
+        destination_id,
+        at,
+        reason,
+    )
+    .execute(conn)
+    .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// Sends again. Whether there is such a destination.
+pub async fn resume(
+    conn: &mut PgConnection,
+    property_id: Uuid,
+    destination_id: Uuid,
+) -> Result<bool, sqlx::Error> {
+    let done = sqlx::query!(
+        "update destinations set paused_at = null, paused_reason = null
+         where property_id = $1 and destination_id = $2 and removed_at is null",
+        property_id,
+        destination_id,
+    )
+    .execute(conn)
+    .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// Takes a destination away. Whether it was there.
+pub async fn remove(
+    conn: &mut PgConnection,
+    property_id: Uuid,
+    destination_id: Uuid,
+    at: DateTime<Utc>,
+) -> Result<bool, sqlx::Error> {
+    let done = sqlx::query!(
+        "update destinations set removed_at = $3, settings_sealed = '' where property_id = $1 and destination_id = $2 and removed_at is null",
+        property_id,
+        destination_id,
+        at,
+    )
+    .execute(conn)
+    .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// The property of a destination, for commands that are told its id alone.
+pub async fn property_of(conn: &mut PgConnection, destination_id: Uuid) -> Result<Option<Uuid>, sqlx::Error> {
+    // Few rows: one look-up for each property, in the primary key.
+    sqlx::query_scalar!(
+        "select d.property_id from properties p
+         join destinations d on d.property_id = p.property_id and d.destination_id = $1 where d.removed_at is null",
+        destination_id,
+    )
+    .fetch_optional(conn)
+    .await
+}

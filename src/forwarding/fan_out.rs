@@ -1,0 +1,157 @@
+//! Fans conversions out into deliveries: a row for each destination, to be sent or not, with the reason.
+
+use std::collections::HashMap;
+
+use chrono::{DateTime, Utc};
+use sqlx::{Connection as _, PgConnection};
+use uuid::Uuid;
+
+use super::lane;
+use super::plan::{Facts, Planned, Rules, plan};
+use super::platforms::{Name, Platform};
+use super::state::{Reason, State};
+use super::store::{self, NewDelivery, Pair};
+use crate::destinations::outbox::{self, Outgoing};
+use crate::destinations::{self, Destination};
+use crate::platform::secrets::Sealer;
+
+/// Conversions in one transaction, at most.
+const BATCH: i64 = 500;
+
+/// What fanning out came to.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct FannedOut {
+    /// Deliveries to be sent.
+    pub queued: u64,
+    /// Whether more may wait.
+    pub more: bool,
+}
+
+/// Takes a batch of conversions out of the outbox and plans their deliveries, in one transaction.
+pub async fn fan_out(
+    conn: &mut PgConnection,
+    sealer: &Sealer,
+    now: DateTime<Utc>,
+) -> Result<FannedOut, sqlx::Error> {
+    let mut transaction = conn.begin().await?;
+    let outgoing = outbox::store::take(&mut transaction, BATCH).await?;
+    if outgoing.is_empty() {
+        return Ok(FannedOut::default());
+    }
+    let events: Vec<(Uuid, Uuid)> = outgoing
+        .iter()
+        .map(|out| (out.property_id, out.event_id))
+        .collect();
+    let facts: HashMap<(Uuid, Uuid), Facts> = store::facts(&mut transaction, &events)
+        .await?
+        .into_iter()
+        .collect();
+    let again: Vec<(Uuid, Uuid)> = outgoing
+        .iter()
+        .filter(|out| out.again)
+        .map(|out| (out.property_id, out.event_id))
+        .collect();
+    let anew = match again.is_empty() {
+        true => Vec::new(),
+        false => store::without_match(&mut transaction, &again).await?,
+    };
+    let fresh: Vec<Pair> = outgoing.iter().flat_map(pairs).collect();
+    let mut wanted: Vec<(Uuid, Uuid)> = fresh
+        .iter()
+        .chain(&anew)
+        .map(|pair| (pair.property_id, pair.destination_id))
+        .collect();
+    wanted.sort_unstable();
+    wanted.dedup();
+    let found = destinations::store::find(&mut transaction, &wanted).await?;
+    let found: HashMap<Uuid, Target> = found
+        .into_iter()
+        .map(|d| (d.destination_id, Target::new(d, sealer)))
+        .collect();
+
+    let planned = |pairs: &[Pair]| -> Vec<NewDelivery> {
+        let planned = |pair: &Pair| {
+            let facts = facts.get(&(pair.property_id, pair.event_id))?;
+            Some(delivery(*pair, facts, found.get(&pair.destination_id), now))
+        };
+        pairs.iter().filter_map(planned).collect()
+    };
+    let (fresh, anew) = (planned(&fresh), planned(&anew));
+    store::insert(&mut transaction, &fresh, now).await?;
+    store::replan(&mut transaction, &anew, now).await?;
+    transaction.commit().await?;
+    let queued = fresh
+        .iter()
+        .chain(&anew)
+        .filter(|delivery| delivery.state == State::Queued.as_str());
+    Ok(FannedOut {
+        queued: queued.count() as u64,
+        more: outgoing.len() as i64 == BATCH,
+    })
+}
+
+fn pairs(out: &Outgoing) -> impl Iterator<Item = Pair> {
+    out.destination_ids.iter().map(|destination_id| Pair {
+        property_id: out.property_id,
+        event_id: out.event_id,
+        destination_id: *destination_id,
+    })
+}
+
+fn delivery(pair: Pair, facts: &Facts, target: Option<&Target>, now: DateTime<Utc>) -> NewDelivery {
+    let (state, reason, deliver_by) = match planned(facts, target, now) {
+        Planned::Queued { deliver_by } => (State::Queued, None, Some(deliver_by)),
+        Planned::Suppressed(reason) => (State::Suppressed, Some(reason), None),
+        Planned::Expired => (State::Expired, Some(Reason::TooOld), None),
+    };
+    NewDelivery {
+        pair,
+        state: state.as_str(),
+        reason: reason.map(Reason::as_str),
+        deliver_by,
+    }
+}
+
+/// A destination as it is set now.
+pub struct Target {
+    destination: Destination,
+    /// None where its settings cannot be read: what is queued for it waits until they can.
+    platform: Option<(Name, Box<dyn Platform>)>,
+}
+
+impl Target {
+    /// Opens the destination's settings.
+    pub fn new(destination: Destination, sealer: &Sealer) -> Self {
+        let platform = lane::read(&destination, sealer);
+        Self {
+            destination,
+            platform,
+        }
+    }
+}
+
+/// The plan for a destination.
+pub fn planned(facts: &Facts, target: Option<&Target>, now: DateTime<Utc>) -> Planned {
+    let Some(Target {
+        destination,
+        platform,
+    }) = target
+    else {
+        return Planned::Suppressed(Reason::DestinationRemoved);
+    };
+    let name: Option<Name> = destination.platform.parse().ok();
+    let supported = platform.as_ref().is_none_or(|(_, platform)| {
+        platform
+            .event_name(facts.topic, facts.event_name.as_deref())
+            .is_ok()
+    });
+    let rules = Rules {
+        removed: destination.removed_at.is_some(),
+        supported,
+        topics: destination.topics.as_ref(),
+        policy: destination.policy,
+        click_ids: name.map_or(&[], |name| name.spec().click_ids),
+        max_age: name.and_then(|name| name.spec().limits.max_age),
+    };
+    plan(facts, rules, now)
+}

@@ -1,0 +1,197 @@
+//! What a delivery is made of: the conversion, and the visits that led to it. Tables of others, read only.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use rust_decimal::Decimal;
+use sqlx::PgConnection;
+use sqlx::types::Json;
+use uuid::Uuid;
+
+use crate::domain::consent::Consent;
+
+/// A conversion as it is stored.
+#[derive(Debug, Clone)]
+pub struct StoredConversion {
+    /// The tenant.
+    pub property_id: Uuid,
+    /// Our id.
+    pub event_id: Uuid,
+    /// The stream.
+    pub attribution_id: Uuid,
+    /// The sender's id.
+    pub conversion_id: String,
+    /// The topic's name.
+    pub topic: String,
+    /// Name of a custom event.
+    pub event_name: Option<String>,
+    /// The purchase that a refund takes back.
+    pub purchase_id: Option<String>,
+    /// When it happened.
+    pub event_time: DateTime<Utc>,
+    /// What it was worth, in major units.
+    pub value: Option<Decimal>,
+    /// ISO 4217.
+    pub currency: Option<String>,
+    /// The visitor.
+    pub visitor_id: Option<String>,
+    /// The sender's id of the user.
+    pub user_id: Option<String>,
+    /// The event without personal data, JSON text.
+    pub payload: String,
+    /// The personal part, sealed.
+    pub personal_sealed: Option<Vec<u8>>,
+}
+
+/// A visit of a conversion's journey.
+#[derive(Debug, Clone)]
+pub struct Visit {
+    /// Our id of the conversion.
+    pub event_id: Uuid,
+    /// The session.
+    pub session_id: String,
+    /// When it began: the click.
+    pub clicked_at: DateTime<Utc>,
+    /// The landing page, masked.
+    pub landing_url: String,
+    /// Who sent the visitor.
+    pub referrer: Option<String>,
+    /// Click ids by name.
+    pub click_ids: BTreeMap<String, String>,
+    /// Cookies of ad platforms by name.
+    pub browser_ids: BTreeMap<String, String>,
+    /// What the visitor agreed to.
+    pub consent: Consent,
+    /// Address and browser, sealed.
+    pub client_sealed: Option<Vec<u8>>,
+}
+
+/// The conversions of one property.
+pub async fn conversions(
+    conn: &mut PgConnection,
+    property_id: Uuid,
+    event_ids: &[Uuid],
+) -> Result<Vec<StoredConversion>, sqlx::Error> {
+    sqlx::query_as!(
+        StoredConversion,
+        r#"select property_id, event_id, attribution_id, conversion_id, topic, event_name, purchase_id, event_time, value, currency, visitor_id, user_id,
+               payload::text as "payload!", personal_sealed
+           from conversions where property_id = $1 and event_id = any($2)"#,
+        property_id,
+        event_ids,
+    )
+    .fetch_all(conn)
+    .await
+}
+
+/// The visits of their journeys, of the newest version of each, oldest first.
+pub async fn visits(
+    conn: &mut PgConnection,
+    property_id: Uuid,
+    event_ids: &[Uuid],
+) -> Result<Vec<Visit>, sqlx::Error> {
+    let rows = sqlx::query!(
+        r#"select k.event_id, k.session_id, k.clicked_at, s.landing_url, s.referrer, s.click_ids as "click_ids: Json<BTreeMap<String, String>>",
+               s.browser_ids as "browser_ids: Json<BTreeMap<String, String>>", s.consent as "consent: Json<Consent>", s.client_sealed
+           from unnest($2::uuid[]) as w(event_id)
+           cross join lateral (
+               select max(version) as version from credits v where v.property_id = $1 and v.event_id = w.event_id
+           ) newest
+           join credits k on k.property_id = $1 and k.event_id = w.event_id and k.version = newest.version
+           join sessions s on s.property_id = $1 and s.session_id = k.session_id
+           order by k.event_id, k.position"#,
+        property_id,
+        event_ids,
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows
+        .into_iter()
+        .map(|row| Visit {
+            event_id: row.event_id,
+            session_id: row.session_id,
+            clicked_at: row.clicked_at,
+            landing_url: row.landing_url,
+            referrer: row.referrer,
+            click_ids: row.click_ids.map(|json| json.0).unwrap_or_default(),
+            browser_ids: row.browser_ids.map(|json| json.0).unwrap_or_default(),
+            consent: row.consent.map(|json| json.0).unwrap_or_default(),
+            client_sealed: row.client_sealed,
+        })
+        .collect())
+}
+
+/// The purchase of each refund, by the refund's id.
+pub async fn purchases(
+    conn: &mut PgConnection,
+    property_id: Uuid,
+    refunds: &[&StoredConversion],
+) -> Result<Vec<(Uuid, StoredConversion)>, sqlx::Error> {
+    let rows = sqlx::query!(
+        r#"select w.refund_id as "refund_id!", c.property_id, c.event_id, c.attribution_id, c.conversion_id, c.topic, c.event_name,
+               c.purchase_id, c.event_time, c.value, c.currency, c.visitor_id, c.user_id, c.payload::text as "payload!", c.personal_sealed
+           from unnest($2::uuid[], $3::uuid[], $4::text[]) as w(refund_id, attribution_id, purchase_id)
+           join conversions c on c.property_id = $1 and c.attribution_id = w.attribution_id and c.topic = 'purchase'
+             and c.conversion_id = w.purchase_id"#,
+        property_id,
+        &refunds.iter().map(|refund| refund.event_id).collect::<Vec<_>>(),
+        &refunds.iter().map(|refund| refund.attribution_id).collect::<Vec<_>>(),
+        &refunds.iter().map(|refund| refund.purchase_id.as_deref()).collect::<Vec<_>>() as &[Option<&str>],
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows
+        .into_iter()
+        .map(|row| {
+            let purchase = StoredConversion {
+                property_id: row.property_id,
+                event_id: row.event_id,
+                attribution_id: row.attribution_id,
+                conversion_id: row.conversion_id,
+                topic: row.topic,
+                event_name: row.event_name,
+                purchase_id: row.purchase_id,
+                event_time: row.event_time,
+                value: row.value,
+                currency: row.currency,
+                visitor_id: row.visitor_id,
+                user_id: row.user_id,
+                payload: row.payload,
+                personal_sealed: row.personal_sealed,
+            };
+            (row.refund_id, purchase)
+        })
+        .collect())
+}
+
+/// Of each refund, how many there were up to it, itself too, and what all that are known by now gave back together in the refund's currency:
+/// whichever is sent last, in whatever order tries come, then tells the platform the whole.
+pub async fn refunded(
+    conn: &mut PgConnection,
+    property_id: Uuid,
+    refunds: &[&StoredConversion],
+) -> Result<Vec<(Uuid, i64, Decimal)>, sqlx::Error> {
+    let rows = sqlx::query!(
+        r#"select w.refund_id as "refund_id!", r.sequence as "sequence!", r.total as "total!"
+           from unnest($2::uuid[], $3::uuid[], $4::text[], $5::timestamptz[], $6::text[])
+             as w(refund_id, attribution_id, purchase_id, event_time, currency)
+           cross join lateral (
+               select count(*) filter (where (c.event_time, c.event_id) <= (w.event_time, w.refund_id)) as sequence,
+                   coalesce(sum(c.value) filter (where c.currency = w.currency), 0) as total
+               from conversions c
+               where c.property_id = $1 and c.attribution_id = w.attribution_id and c.topic = 'refund' and c.purchase_id = w.purchase_id
+           ) r"#,
+        property_id,
+        &refunds.iter().map(|refund| refund.event_id).collect::<Vec<_>>(),
+        &refunds.iter().map(|refund| refund.attribution_id).collect::<Vec<_>>(),
+        &refunds.iter().map(|refund| refund.purchase_id.as_deref()).collect::<Vec<_>>() as &[Option<&str>],
+        &refunds.iter().map(|refund| refund.event_time).collect::<Vec<_>>(),
+        &refunds.iter().map(|refund| refund.currency.as_deref()).collect::<Vec<_>>() as &[Option<&str>],
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows
+        .into_iter()
+        .map(|row| (row.refund_id, row.sequence, row.total))
+        .collect())
+}

@@ -1,0 +1,674 @@
+//! `deliveries`.
+
+use std::collections::HashMap;
+
+use chrono::{DateTime, Utc};
+use sqlx::PgConnection;
+use sqlx::types::Json;
+use uuid::Uuid;
+
+use super::listing::{Delivery, Filter, Ledger, Replay, delivery_id};
+use super::plan::Facts;
+use super::state::State;
+use crate::attribution::UNITS;
+use crate::domain::consent::Consent;
+use crate::domain::tenant::Tenant;
+use crate::domain::topic::Topic;
+
+/// A conversion and one of its destinations.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Pair {
+    /// The tenant.
+    pub property_id: Uuid,
+    /// The conversion.
+    pub event_id: Uuid,
+    /// The destination.
+    pub destination_id: Uuid,
+}
+
+/// What the plan needs to know of conversions, by property and event.
+pub async fn facts(
+    conn: &mut PgConnection,
+    events: &[(Uuid, Uuid)],
+) -> Result<Vec<((Uuid, Uuid), Facts)>, sqlx::Error> {
+    let rows = sqlx::query!(
+        r#"select c.property_id, c.event_id, c.topic, c.event_name, c.event_time, c.match_reason = 'matched' as "matched!",
+               c.payload->'consent' as "consent: Json<serde_json::Value>", s.consent as "session_consent?: Json<Consent>",
+               p.unknown_consent_granted, l.click_id as "click_id?"
+           from unnest($1::uuid[], $2::uuid[]) as w(property_id, event_id)
+           join conversions c on c.property_id = w.property_id and c.event_id = w.event_id
+           join properties p on p.property_id = c.property_id
+           left join sessions s on s.property_id = c.property_id and s.session_id = c.session_id
+           left join lateral (
+               select k.click_id from credits k
+               where k.property_id = c.property_id and k.event_id = c.event_id and k.last_click = $3
+               order by k.version desc limit 1
+           ) l on true"#,
+        &events.iter().map(|(property_id, _)| *property_id).collect::<Vec<_>>(),
+        &events.iter().map(|(_, event_id)| *event_id).collect::<Vec<_>>(),
+        UNITS,
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows
+        .into_iter()
+        .map(|row| {
+            let facts = Facts {
+                topic: row.topic.parse().unwrap_or(Topic::Custom),
+                event_name: row.event_name,
+                event_time: row.event_time,
+                consent: row.consent.map(|json| flags(&json.0)).unwrap_or_default(),
+                session_consent: row.session_consent.map(|json| json.0).unwrap_or_default(),
+                matched: row.matched,
+                click_id: row.click_id,
+                unknown_consent_granted: row.unknown_consent_granted,
+            };
+            ((row.property_id, row.event_id), facts)
+        })
+        .collect())
+}
+
+/// The consent of a stored payload, which was checked when it came.
+fn flags(consent: &serde_json::Value) -> Consent {
+    let flag = |name: &str| consent.get(name).and_then(serde_json::Value::as_bool);
+    Consent {
+        analytics: flag("analytics"),
+        advertising: flag("advertising"),
+        preferences: flag("preferences"),
+        sale_of_data: flag("sale_of_data"),
+    }
+}
+
+/// A delivery as it is planned.
+#[derive(Debug)]
+pub struct NewDelivery {
+    /// Of what, to where.
+    pub pair: Pair,
+    /// Where it stands.
+    pub state: &'static str,
+    /// Why it is not to be sent.
+    pub reason: Option<&'static str>,
+    /// Until when it may be sent.
+    pub deliver_by: Option<DateTime<Utc>>,
+}
+
+/// Stores planned deliveries; one that is there stays.
+pub async fn insert(
+    conn: &mut PgConnection,
+    deliveries: &[NewDelivery],
+    now: DateTime<Utc>,
+) -> Result<(), sqlx::Error> {
+    if deliveries.is_empty() {
+        return Ok(());
+    }
+    let column = Columns(deliveries);
+    sqlx::query!(
+        "insert into deliveries (property_id, event_id, destination_id, state, reason, deliver_by, created_at, due_at, settled_at)
+         select property_id, event_id, destination_id, state, reason, deliver_by, $7::timestamptz, $7::timestamptz, case when state = 'queued' then null else $7::timestamptz end
+         from unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::text[], $6::timestamptz[])
+           as t(property_id, event_id, destination_id, state, reason, deliver_by)
+         on conflict do nothing",
+        &column.of(|d| d.pair.property_id),
+        &column.of(|d| d.pair.event_id),
+        &column.of(|d| d.pair.destination_id),
+        &column.of(|d| d.state) as &[&str],
+        &column.of(|d| d.reason) as &[Option<&str>],
+        &column.of(|d| d.deliver_by) as &[Option<DateTime<Utc>>],
+        now,
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Plans anew what was suppressed.
+pub async fn replan(
+    conn: &mut PgConnection,
+    deliveries: &[NewDelivery],
+    now: DateTime<Utc>,
+) -> Result<(), sqlx::Error> {
+    if deliveries.is_empty() {
+        return Ok(());
+    }
+    let column = Columns(deliveries);
+    sqlx::query!(
+        "update deliveries d set state = t.state, reason = t.reason, deliver_by = t.deliver_by, due_at = $7::timestamptz,
+             settled_at = case when t.state = 'queued' then null else $7::timestamptz end
+         from unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::text[], $6::timestamptz[])
+           as t(property_id, event_id, destination_id, state, reason, deliver_by)
+         where d.property_id = t.property_id and d.event_id = t.event_id and d.destination_id = t.destination_id
+           and d.state = 'suppressed'",
+        &column.of(|d| d.pair.property_id),
+        &column.of(|d| d.pair.event_id),
+        &column.of(|d| d.pair.destination_id),
+        &column.of(|d| d.state) as &[&str],
+        &column.of(|d| d.reason) as &[Option<&str>],
+        &column.of(|d| d.deliver_by) as &[Option<DateTime<Utc>>],
+        now,
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Deliveries of these conversions that were suppressed for want of a match.
+pub async fn without_match(
+    conn: &mut PgConnection,
+    events: &[(Uuid, Uuid)],
+) -> Result<Vec<Pair>, sqlx::Error> {
+    sqlx::query_as!(
+        Pair,
+        "select d.property_id, d.event_id, d.destination_id
+         from unnest($1::uuid[], $2::uuid[]) as w(property_id, event_id)
+         join deliveries d on d.property_id = w.property_id and d.event_id = w.event_id
+         where d.state = 'suppressed' and d.reason in ('not_matched', 'not_own_click')",
+        &events
+            .iter()
+            .map(|(property_id, _)| *property_id)
+            .collect::<Vec<_>>(),
+        &events.iter().map(|(_, event_id)| *event_id).collect::<Vec<_>>(),
+    )
+    .fetch_all(conn)
+    .await
+}
+
+struct Columns<'a>(&'a [NewDelivery]);
+
+impl<'a> Columns<'a> {
+    fn of<T>(&self, value: impl Fn(&'a NewDelivery) -> T) -> Vec<T> {
+        self.0.iter().map(value).collect()
+    }
+}
+
+/// Destinations that have something due and are not paused, or were taken away with something queued, each with its property; at most `most`. One look-up for each.
+pub async fn with_something_due(
+    conn: &mut PgConnection,
+    now: DateTime<Utc>,
+    most: i64,
+) -> Result<Vec<(Uuid, Uuid)>, sqlx::Error> {
+    let rows = sqlx::query!(
+        "select d.property_id, d.destination_id from destinations d
+         where (d.paused_at is null or d.removed_at is not null) and exists (
+             select from deliveries x where x.property_id = d.property_id and x.destination_id = d.destination_id
+               and x.state = 'queued' and x.due_at <= $1
+             union all
+             select from deliveries x where x.property_id = d.property_id and x.destination_id = d.destination_id
+               and x.later is not null and x.due_at <= $1)
+         limit $2",
+        now,
+        most,
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows
+        .into_iter()
+        .map(|row| (row.property_id, row.destination_id))
+        .collect())
+}
+
+/// A delivery in a worker's hands.
+#[derive(Debug, Clone)]
+pub struct Claimed {
+    /// The conversion.
+    pub event_id: Uuid,
+    /// Times that it was tried, this one too.
+    pub attempts: i32,
+    /// Until when it may be sent.
+    pub deliver_by: DateTime<Utc>,
+}
+
+/// Takes up to `most` of what is due at a destination; it is lost to the worker at `until`, and due again.
+pub async fn claim(
+    conn: &mut PgConnection,
+    property_id: Uuid,
+    destination_id: Uuid,
+    lease: Uuid,
+    (now, until): (DateTime<Utc>, DateTime<Utc>),
+    most: i64,
+) -> Result<Vec<Claimed>, sqlx::Error> {
+    sqlx::query_as!(
+        Claimed,
+        r#"with due as (
+               select property_id, event_id, destination_id from deliveries
+               where property_id = $1 and destination_id = $2 and state = 'queued' and due_at <= $4
+               order by due_at limit $6 for update skip locked
+           )
+           update deliveries d set lease = $3, due_at = $5, attempts = d.attempts + 1
+           from due
+           where d.property_id = due.property_id and d.event_id = due.event_id and d.destination_id = due.destination_id
+           returning d.event_id, d.attempts, coalesce(d.deliver_by, $5) as "deliver_by!""#,
+        property_id,
+        destination_id,
+        lease,
+        now,
+        until,
+        most,
+    )
+    .fetch_all(conn)
+    .await
+}
+
+/// What became of a delivery that was in a worker's hands.
+#[derive(Debug, Clone)]
+pub struct Settled {
+    /// The conversion.
+    pub event_id: Uuid,
+    /// Where it stands now.
+    pub state: State,
+    /// Why, where it is not taken.
+    pub reason: Option<&'static str>,
+    /// When to try again, where it is queued.
+    pub due_at: Option<DateTime<Utc>>,
+    /// When it was sent, where it was.
+    pub sent_at: Option<DateTime<Utc>>,
+    /// Whether the try does not count: it never came to sending.
+    pub untried: bool,
+    /// The answer's status.
+    pub http_status: Option<i16>,
+    /// The platform's code.
+    pub code: Option<String>,
+    /// The platform's words, cut short.
+    pub answer: Option<String>,
+    /// The platform's id of the request.
+    pub request_id: Option<String>,
+    /// With what to ask later what became of it.
+    pub later: Option<String>,
+    /// The event as it was sent, sealed.
+    pub payload: Option<Vec<u8>>,
+    /// What was left out of it, and why.
+    pub notes: Vec<String>,
+}
+
+impl Settled {
+    /// What came to stand there, with nothing to be said of it.
+    pub fn new(event_id: Uuid, state: State) -> Self {
+        Self {
+            event_id,
+            state,
+            reason: None,
+            due_at: None,
+            sent_at: None,
+            untried: false,
+            http_status: None,
+            code: None,
+            answer: None,
+            request_id: None,
+            later: None,
+            payload: None,
+            notes: Vec::new(),
+        }
+    }
+}
+
+/// Settles deliveries that are still in the worker's hands. How many were.
+pub async fn settle(
+    conn: &mut PgConnection,
+    property_id: Uuid,
+    destination_id: Uuid,
+    lease: Uuid,
+    settled: &[Settled],
+    now: DateTime<Utc>,
+) -> Result<u64, sqlx::Error> {
+    if settled.is_empty() {
+        return Ok(0);
+    }
+    let notes = |settled: &Settled| (!settled.notes.is_empty()).then(|| settled.notes.join("\n"));
+    let done = sqlx::query!(
+        r#"update deliveries d set state = t.state, reason = t.reason, due_at = coalesce(t.due_at, d.due_at), lease = null,
+               sent_at = coalesce(t.sent_at, d.sent_at), attempts = d.attempts - t.untried::int,
+               settled_at = case when t.state = 'queued' then null else $16::timestamptz end,
+               http_status = coalesce(t.http_status, d.http_status), code = coalesce(t.code, d.code), answer = coalesce(t.answer, d.answer),
+               request_id = coalesce(t.request_id, d.request_id), payload_sealed = coalesce(t.payload, d.payload_sealed),
+               notes = coalesce(string_to_array(t.notes, E'\n'), d.notes), later = t.later
+           from unnest($4::uuid[], $5::text[], $6::text[], $7::timestamptz[], $8::timestamptz[], $9::boolean[], $10::smallint[], $11::text[],
+               $12::text[], $13::text[], $14::bytea[], $15::text[], $17::text[])
+             as t(event_id, state, reason, due_at, sent_at, untried, http_status, code, answer, request_id, payload, notes, later)
+           where d.property_id = $1 and d.destination_id = $2 and d.event_id = t.event_id and d.lease = $3 and d.state = 'queued'"#,
+        property_id,
+        destination_id,
+        lease,
+        &settled.iter().map(|s| s.event_id).collect::<Vec<_>>(),
+        &settled.iter().map(|s| s.state.as_str()).collect::<Vec<_>>() as &[&str],
+        &settled.iter().map(|s| s.reason).collect::<Vec<_>>() as &[Option<&str>],
+        &settled.iter().map(|s| s.due_at).collect::<Vec<_>>() as &[Option<DateTime<Utc>>],
+        &settled.iter().map(|s| s.sent_at).collect::<Vec<_>>() as &[Option<DateTime<Utc>>],
+        &settled.iter().map(|s| s.untried).collect::<Vec<_>>(),
+        &settled.iter().map(|s| s.http_status).collect::<Vec<_>>() as &[Option<i16>],
+        &settled.iter().map(|s| s.code.as_deref()).collect::<Vec<_>>() as &[Option<&str>],
+        &settled.iter().map(|s| s.answer.as_deref()).collect::<Vec<_>>() as &[Option<&str>],
+        &settled.iter().map(|s| s.request_id.as_deref()).collect::<Vec<_>>() as &[Option<&str>],
+        &settled.iter().map(|s| s.payload.as_deref()).collect::<Vec<_>>() as &[Option<&[u8]>],
+        &settled.iter().map(notes).collect::<Vec<_>>() as &[Option<String>],
+        now,
+        &settled.iter().map(|s| s.later.as_deref()).collect::<Vec<_>>() as &[Option<&str>],
+    )
+    .execute(conn)
+    .await?;
+    Ok(done.rows_affected())
+}
+
+/// Suppresses a bounded number of what is queued at a destination; how many.
+pub async fn suppress_queued(
+    conn: &mut PgConnection,
+    property_id: Uuid,
+    destination_id: Uuid,
+    reason: &str,
+    now: DateTime<Utc>,
+) -> Result<u64, sqlx::Error> {
+    let done = sqlx::query!(
+        "update deliveries d set state = 'suppressed', reason = $3, settled_at = $4, lease = null
+         where d.property_id = $1 and d.destination_id = $2 and d.state = 'queued' and d.event_id in (
+             select event_id from deliveries where property_id = $1 and destination_id = $2 and state = 'queued'
+             order by due_at limit 5000)",
+        property_id,
+        destination_id,
+        reason,
+        now,
+    )
+    .execute(conn)
+    .await?;
+    Ok(done.rows_affected())
+}
+
+/// The newest deliveries that a filter lets through. Each destination and state is one bounded look-up.
+pub async fn list(
+    conn: &mut PgConnection,
+    attribution_ids: &[Tenant],
+    filter: &Filter,
+) -> Result<Vec<Delivery>, sqlx::Error> {
+    let states: Vec<&str> = match filter.state {
+        Some(state) => vec![state.as_str()],
+        None => State::ALL.map(State::as_str).to_vec(),
+    };
+    let rows = sqlx::query_as!(
+        Row,
+        r#"select x.property_id, x.event_id, c.conversion_id, c.topic, d.name as destination, d.destination_id, d.platform, x.state, x.reason,
+               x.attempts, x.created_at, x.due_at, x.deliver_by, x.sent_at, x.settled_at, x.http_status, x.code, x.answer, x.request_id,
+               x.payload_sealed, x.notes
+           from unnest($1::uuid[], $2::uuid[]) as w(property_id, attribution_id)
+           join destinations d on d.property_id = w.property_id and d.attribution_id = w.attribution_id
+             and ($3::uuid is null or d.destination_id = $3)
+           cross join unnest($4::text[]) as s(state)
+           cross join lateral (
+               select * from deliveries x where x.property_id = d.property_id and x.destination_id = d.destination_id and x.state = s.state
+               order by x.created_at desc limit $5
+           ) x
+           join conversions c on c.property_id = x.property_id and c.event_id = x.event_id
+           order by x.created_at desc, x.event_id desc, d.destination_id limit $5"#,
+        &attribution_ids.iter().map(|tenant| tenant.property_id).collect::<Vec<_>>(),
+        &attribution_ids.iter().map(|tenant| tenant.attribution_id).collect::<Vec<_>>(),
+        filter.destination_id,
+        &states as &[&str],
+        filter.limit,
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows.into_iter().map(Delivery::from).collect())
+}
+
+/// All deliveries of conversions that go by this id, the sender's or ours.
+pub async fn of_conversion(
+    conn: &mut PgConnection,
+    attribution_ids: &[Tenant],
+    conversion_id: &str,
+) -> Result<Vec<Delivery>, sqlx::Error> {
+    let topics: Vec<&str> = Topic::ALL.map(Topic::as_str).to_vec();
+    let rows = sqlx::query_as!(
+        Row,
+        r#"with wanted as (
+               select c.property_id, c.event_id, c.conversion_id, c.topic
+               from unnest($1::uuid[], $2::uuid[]) as w(property_id, attribution_id)
+               cross join unnest($3::text[]) as t(topic)
+               join conversions c on c.property_id = w.property_id and c.attribution_id = w.attribution_id and c.topic = t.topic
+                 and c.conversion_id = $4
+               union
+               select c.property_id, c.event_id, c.conversion_id, c.topic
+               from unnest($1::uuid[]) as w(property_id)
+               join conversions c on c.property_id = w.property_id and c.event_id = $5
+           )
+           select x.property_id, x.event_id, c.conversion_id as "conversion_id!", c.topic as "topic!", d.name as destination,
+               d.destination_id, d.platform, x.state, x.reason, x.attempts, x.created_at, x.due_at, x.deliver_by, x.sent_at, x.settled_at,
+               x.http_status, x.code, x.answer, x.request_id, x.payload_sealed, x.notes
+           from wanted c
+           join deliveries x on x.property_id = c.property_id and x.event_id = c.event_id
+           join destinations d on d.property_id = x.property_id and d.destination_id = x.destination_id
+           order by x.event_id, d.created_at, d.destination_id"#,
+        &attribution_ids.iter().map(|tenant| tenant.property_id).collect::<Vec<_>>(),
+        &attribution_ids.iter().map(|tenant| tenant.attribution_id).collect::<Vec<_>>(),
+        &topics as &[&str],
+        conversion_id,
+        Uuid::try_parse(conversion_id).ok(),
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows.into_iter().map(Delivery::from).collect())
+}
+
+/// A delivery's row with the names that go with it.
+struct Row {
+    property_id: Uuid,
+    event_id: Uuid,
+    conversion_id: String,
+    topic: String,
+    destination: String,
+    destination_id: Uuid,
+    platform: String,
+    state: String,
+    reason: Option<String>,
+    attempts: i32,
+    created_at: DateTime<Utc>,
+    due_at: DateTime<Utc>,
+    deliver_by: Option<DateTime<Utc>>,
+    sent_at: Option<DateTime<Utc>>,
+    settled_at: Option<DateTime<Utc>>,
+    http_status: Option<i16>,
+    code: Option<String>,
+    answer: Option<String>,
+    request_id: Option<String>,
+    payload_sealed: Option<Vec<u8>>,
+    notes: Option<Vec<String>>,
+}
+
+impl From<Row> for Delivery {
+    fn from(row: Row) -> Self {
+        Self {
+            id: delivery_id(row.event_id, row.destination_id),
+            property_id: row.property_id,
+            event_id: row.event_id,
+            conversion_id: row.conversion_id,
+            topic: row.topic,
+            destination: row.destination,
+            destination_id: row.destination_id,
+            platform: row.platform,
+            due_at: (row.state == State::Queued.as_str()).then_some(row.due_at),
+            state: row.state,
+            reason: row.reason,
+            attempts: row.attempts,
+            created_at: row.created_at,
+            deliver_by: row.deliver_by,
+            sent_at: row.sent_at,
+            settled_at: row.settled_at,
+            http_status: row.http_status,
+            code: row.code,
+            answer: row.answer,
+            request_id: row.request_id,
+            payload_sealed: row.payload_sealed,
+            payload: None,
+            notes: row.notes,
+        }
+    }
+}
+
+/// The books of each destination of a stream, removed ones too.
+pub async fn ledger(conn: &mut PgConnection, tenant: Tenant) -> Result<Vec<Ledger>, sqlx::Error> {
+    sqlx::query_as!(
+        Ledger,
+        r#"select d.destination_id, d.name as destination, d.platform,
+               b.queued + w.waiting as "queued!", b.sent as "sent!", b.accepted as "accepted!", b.processed as "processed!",
+               b.suppressed as "suppressed!", b.expired as "expired!", b.dead as "dead!", b.total + w.waiting as "total!"
+           from destinations d
+           cross join lateral (
+               select count(*) as total, count(*) filter (where state = 'queued') as queued, count(*) filter (where state = 'sent') as sent,
+                   count(*) filter (where state = 'accepted') as accepted, count(*) filter (where state = 'processed') as processed,
+                   count(*) filter (where state = 'suppressed') as suppressed, count(*) filter (where state = 'expired') as expired,
+                   count(*) filter (where state = 'dead') as dead
+               from deliveries x where x.property_id = d.property_id and x.destination_id = d.destination_id
+           ) b
+           cross join lateral (
+               select count(*) as waiting from outbox o where o.property_id = d.property_id and d.destination_id = any(o.destination_ids)
+           ) w
+           where d.property_id = $1 and d.attribution_id = $2
+           order by d.created_at, d.destination_id"#,
+        tenant.property_id,
+        tenant.attribution_id,
+    )
+    .fetch_all(conn)
+    .await
+}
+
+/// Dead deliveries of a destination that a replay would take up.
+pub async fn count_dead(
+    conn: &mut PgConnection,
+    property_id: Uuid,
+    destination_id: Uuid,
+    replay: &Replay,
+) -> Result<i64, sqlx::Error> {
+    sqlx::query_scalar!(
+        r#"select count(*) as "count!" from deliveries
+           where property_id = $1 and destination_id = $2 and state = 'dead' and ($3::text is null or code = $3)
+             and created_at >= coalesce($4, '-infinity'::timestamptz) and created_at < coalesce($5, 'infinity'::timestamptz)"#,
+        property_id,
+        destination_id,
+        replay.code,
+        replay.since,
+        replay.until,
+    )
+    .fetch_one(conn)
+    .await
+}
+
+/// Queues up to `most` dead deliveries of a destination again, as if they were new; how many.
+pub async fn revive(
+    conn: &mut PgConnection,
+    property_id: Uuid,
+    destination_id: Uuid,
+    replay: &Replay,
+    now: DateTime<Utc>,
+    most: i64,
+) -> Result<u64, sqlx::Error> {
+    let done = sqlx::query!(
+        "update deliveries d set state = 'queued', reason = null, attempts = 0, due_at = $6, settled_at = null, lease = null
+         where d.property_id = $1 and d.destination_id = $2 and d.state = 'dead' and d.event_id in (
+             select event_id from deliveries
+             where property_id = $1 and destination_id = $2 and state = 'dead' and ($3::text is null or code = $3)
+               and created_at >= coalesce($4, '-infinity'::timestamptz) and created_at < coalesce($5, 'infinity'::timestamptz)
+             order by created_at limit $7)",
+        property_id,
+        destination_id,
+        replay.code,
+        replay.since,
+        replay.until,
+        now,
+        most,
+    )
+    .execute(conn)
+    .await?;
+    Ok(done.rows_affected())
+}
+
+/// What became of each refund's purchase at a destination, by the refund's id; none where it was never to go there.
+pub async fn states_of_purchases(
+    conn: &mut PgConnection,
+    property_id: Uuid,
+    destination_id: Uuid,
+    refunds: &[Uuid],
+) -> Result<HashMap<Uuid, Option<String>>, sqlx::Error> {
+    let rows = sqlx::query!(
+        r#"select r.event_id, d.state as "state?"
+           from conversions r
+           join conversions p on p.property_id = r.property_id and p.attribution_id = r.attribution_id and p.topic = 'purchase'
+             and p.conversion_id = r.purchase_id
+           left join deliveries d on d.property_id = p.property_id and d.event_id = p.event_id and d.destination_id = $2
+           where r.property_id = $1 and r.event_id = any($3)"#,
+        property_id,
+        destination_id,
+        refunds,
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows.into_iter().map(|row| (row.event_id, row.state)).collect())
+}
+
+/// Requests of which the platform is due to be asked what became of them, each with its events; asked again at `until` if nobody settles them.
+pub async fn claim_later(
+    conn: &mut PgConnection,
+    property_id: Uuid,
+    destination_id: Uuid,
+    (now, until): (DateTime<Utc>, DateTime<Utc>),
+    most: i64,
+) -> Result<HashMap<String, Vec<Uuid>>, sqlx::Error> {
+    let rows = sqlx::query!(
+        r#"with due as (
+               select event_id from deliveries
+               where property_id = $1 and destination_id = $2 and later is not null and due_at <= $3
+               order by due_at limit $5 for update skip locked
+           )
+           update deliveries d set due_at = $4 from due
+           where d.property_id = $1 and d.destination_id = $2 and d.event_id = due.event_id
+           returning d.event_id, d.later as "later!""#,
+        property_id,
+        destination_id,
+        now,
+        until,
+        most,
+    )
+    .fetch_all(conn)
+    .await?;
+    let mut requests: HashMap<String, Vec<Uuid>> = HashMap::new();
+    for row in rows {
+        requests.entry(row.later).or_default().push(row.event_id);
+    }
+    Ok(requests)
+}
+
+/// What the platform said later of a request's events.
+#[derive(Debug, Clone)]
+pub struct Told {
+    /// Where they stand now.
+    pub state: State,
+    /// Why, where they were not used.
+    pub reason: Option<&'static str>,
+    /// The platform's code.
+    pub code: Option<String>,
+    /// With what to ask once more.
+    pub later: Option<String>,
+    /// When to ask, or to send, again.
+    pub due_at: Option<DateTime<Utc>>,
+}
+
+/// Settles what the platform said later.
+pub async fn settle_later(
+    conn: &mut PgConnection,
+    property_id: Uuid,
+    destination_id: Uuid,
+    event_ids: &[Uuid],
+    told: &Told,
+    now: DateTime<Utc>,
+) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "update deliveries d set state = $4, reason = $5, code = coalesce($6, d.code), later = $7, due_at = coalesce($8, d.due_at), settled_at = $9
+         where d.property_id = $1 and d.destination_id = $2 and d.event_id = any($3) and d.later is not null",
+        property_id,
+        destination_id,
+        event_ids,
+        told.state.as_str(),
+        told.reason,
+        told.code,
+        told.later,
+        told.due_at,
+        now,
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}

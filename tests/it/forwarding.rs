@@ -1,0 +1,408 @@
+//! Conversions on their way to platforms: what is sent, what is not, and what becomes of it. The platform is a server of the test's own that
+//! answers as it is told.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::http::{StatusCode, Uri};
+use axum::response::{IntoResponse as _, Response};
+use chrono::TimeDelta;
+use serde_json::{Value, json};
+use sqlx::PgPool;
+use tokio_util::task::AbortOnDropHandle;
+use trustdata::destinations::{self, Destination, Policy, seal_settings};
+use trustdata::forwarding;
+use trustdata::platform::secrets::{Sealer, key_of_database};
+use uuid::Uuid;
+
+use crate::support::{TestApp, now, purchase};
+
+/// What a request is answered, by its body.
+type Answers = Arc<dyn Fn(&Value) -> Response + Send + Sync>;
+
+/// A platform that keeps what it is sent.
+struct Double {
+    url: String,
+    got: Arc<Mutex<Vec<Value>>>,
+    answers: Arc<Mutex<Answers>>,
+    _server: AbortOnDropHandle<()>,
+}
+
+#[derive(Clone)]
+struct Shared {
+    got: Arc<Mutex<Vec<Value>>>,
+    answers: Arc<Mutex<Answers>>,
+}
+
+async fn answer(State(shared): State<Shared>, _uri: Uri, body: Bytes) -> Response {
+    let body: Value = serde_json::from_slice(&body).unwrap_or_default();
+    let answers = Arc::clone(&shared.answers.lock().unwrap());
+    shared.got.lock().unwrap().push(body.clone());
+    answers(&body)
+}
+
+fn received(body: &Value) -> Response {
+    let events = body["data"].as_array().map_or(0, Vec::len);
+    axum::Json(json!({ "events_received": events, "fbtrace_id": "trace-1" })).into_response()
+}
+
+impl Double {
+    async fn start() -> Self {
+        let shared = Shared {
+            got: Arc::default(),
+            answers: Arc::new(Mutex::new(Arc::new(received))),
+        };
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let routes = Router::new().fallback(answer).with_state(shared.clone());
+        let server = tokio::spawn(async move { axum::serve(listener, routes).await.unwrap() });
+        Self {
+            url,
+            got: shared.got,
+            answers: shared.answers,
+            _server: AbortOnDropHandle::new(server),
+        }
+    }
+
+    fn answers(&self, with: impl Fn(&Value) -> Response + Send + Sync + 'static) {
+        *self.answers.lock().unwrap() = Arc::new(with);
+    }
+
+    /// Ids of all events that it got, in order.
+    fn event_ids(&self) -> Vec<String> {
+        let got = self.got.lock().unwrap();
+        let events = got.iter().filter_map(|body| body["data"].as_array()).flatten();
+        events
+            .map(|event| event["event_id"].as_str().unwrap().to_owned())
+            .collect()
+    }
+}
+
+async fn destination(app: &TestApp, url: &str, change: impl FnOnce(&mut Destination)) -> Uuid {
+    let mut conn = app.pool.acquire().await.unwrap();
+    let key = key_of_database(&mut conn, now()).await.unwrap();
+    let secrets = trustdata::platform::config::load(None).unwrap().secrets;
+    let sealer = Sealer::new(&secrets, Some(key)).unwrap();
+    let destination_id = app.clock.new_id();
+    let settings = json!({ "pixel_id": "123456", "access_token": "token" })
+        .to_string()
+        .into();
+    let mut destination = Destination {
+        destination_id,
+        property_id: app.property_id,
+        attribution_id: app.attribution_id,
+        platform: "meta".to_owned(),
+        name: "Meta".to_owned(),
+        settings_sealed: seal_settings(&settings, app.property_id, destination_id, &sealer).unwrap(),
+        base_url: Some(url.to_owned()),
+        topics: None,
+        policy: Policy::Matched,
+        created_at: now(),
+        paused_at: None,
+        paused_reason: None,
+        removed_at: None,
+    };
+    change(&mut destination);
+    destinations::store::insert(&mut conn, &destination)
+        .await
+        .unwrap();
+    // The stream's destinations are cached; a notification empties the cache a moment later.
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    destination_id
+}
+
+/// A purchase that may be forwarded.
+fn consented(id: &str, visitor: &str) -> Value {
+    let mut body = purchase(id);
+    body["visitor_id"] = json!(visitor);
+    body["consent"] = json!({ "advertising": true });
+    body["user_data"] = json!({ "email": "jane@example.com" });
+    body
+}
+
+/// State and reason of each delivery of a conversion.
+async fn states(app: &TestApp, conversion_id: &str) -> Vec<(String, Option<String>)> {
+    sqlx::query_as(
+        "select d.state, d.reason from deliveries d join conversions c using (property_id, event_id)
+         where c.conversion_id = $1 order by d.state desc, d.reason",
+    )
+    .bind(conversion_id)
+    .fetch_all(&app.pool)
+    .await
+    .unwrap()
+}
+
+/// Waits until the conversion's deliveries stand so.
+async fn becomes(app: &TestApp, conversion_id: &str, expected: &[(&str, Option<&str>)]) {
+    let expected: Vec<(String, Option<String>)> = expected
+        .iter()
+        .map(|(state, reason)| ((*state).to_owned(), reason.map(str::to_owned)))
+        .collect();
+    let mut found = Vec::new();
+    for _ in 0..500 {
+        found = states(app, conversion_id).await;
+        if found == expected {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!(found, expected, "{conversion_id}");
+}
+
+#[sqlx::test]
+async fn a_consented_and_matched_purchase_is_sent_once_and_accounted_for(pool: PgPool) {
+    let (app, double) = (TestApp::start(pool).await, Double::start().await);
+    destination(&app, &double.url, |_| ()).await;
+    app.session("v-1", 1.0, "utm_source=facebook&utm_medium=cpc&fbclid=Click-1")
+        .await;
+    assert_eq!(app.send("purchase", &consented("o-1", "v-1")).await.status, 200);
+    becomes(&app, "o-1", &[("accepted", None)]).await;
+    assert_eq!(app.send("purchase", &consented("o-1", "v-1")).await.status, 200);
+    assert_eq!(double.event_ids(), ["o-1"]);
+    let sent = double.got.lock().unwrap()[0]["data"][0].clone();
+    assert_eq!(
+        (&sent["event_name"], &sent["custom_data"]["value"]),
+        (&json!("Purchase"), &json!(99))
+    );
+    let clicked = (now() - TimeDelta::days(1)).timestamp_millis();
+    assert_eq!(sent["user_data"]["fbc"], format!("fb.1.{clicked}.Click-1"));
+    let hash = sent["user_data"]["em"][0].as_str().unwrap();
+    assert!(hash.len() == 64 && !sent.to_string().contains("jane"), "{sent}");
+    let (request_id, attempts, clear): (String, i32, bool) = sqlx::query_as(
+        "select request_id, attempts, position('o-1'::bytea in payload_sealed) > 0 from deliveries",
+    )
+    .fetch_one(&app.pool)
+    .await
+    .unwrap();
+    assert_eq!((request_id.as_str(), attempts, clear), ("trace-1", 1, false));
+}
+
+#[sqlx::test]
+async fn nothing_is_sent_without_consent_and_each_reason_shows(pool: PgPool) {
+    let (app, double) = (TestApp::start(pool).await, Double::start().await);
+    destination(&app, &double.url, |_| ()).await;
+    app.session("v-1", 1.0, "utm_source=x").await;
+    let mut denied = consented("denied", "v-1");
+    denied["consent"] = json!({ "advertising": false });
+    let mut unknown = consented("unknown", "v-1");
+    unknown.as_object_mut().unwrap().remove("consent");
+    let unmatched = consented("unmatched", "v-2");
+    let mut old = consented("old", "v-1");
+    old["event_time"] = json!((now() - TimeDelta::days(8)).timestamp());
+    app.session("v-1", 9.0, "utm_source=x").await;
+    for body in [denied, unknown, unmatched, old] {
+        assert_eq!(app.send("purchase", &body).await.status, 200);
+    }
+    let refund = json!({ "conversion_id": "denied", "value": 5, "currency": "USD", "visitor_id": "v-1", "consent": { "advertising": true } });
+    assert_eq!(app.send("refund", &refund).await.status, 200);
+    becomes(&app, "unknown", &[("suppressed", Some("consent_unknown"))]).await;
+    becomes(&app, "unmatched", &[("suppressed", Some("not_matched"))]).await;
+    becomes(&app, "old", &[("expired", Some("too_old"))]).await;
+    let mut reasons = states(&app, "denied").await;
+    for _ in 0..200 {
+        if reasons.len() == 2 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        reasons = states(&app, "denied").await;
+    }
+    reasons.sort();
+    let suppressed = |reason: &str| ("suppressed".to_owned(), Some(reason.to_owned()));
+    assert_eq!(
+        reasons,
+        [suppressed("consent_denied"), suppressed("topic_not_supported")]
+    );
+    assert!(double.event_ids().is_empty());
+}
+
+#[sqlx::test]
+async fn a_late_match_is_sent_after_all(pool: PgPool) {
+    let (app, double) = (TestApp::start(pool).await, Double::start().await);
+    destination(&app, &double.url, |_| ()).await;
+    app.send("purchase", &consented("o-1", "v-1")).await;
+    becomes(&app, "o-1", &[("suppressed", Some("not_matched"))]).await;
+    app.session("v-1", 1.0, "utm_source=x").await;
+    // An imported session wakes nobody; the look after a minute finds it.
+    app.clock.advance(TimeDelta::minutes(2));
+    becomes(&app, "o-1", &[("accepted", None)]).await;
+}
+
+#[sqlx::test]
+async fn a_platform_that_hangs_or_fails_delays_no_other(pool: PgPool) {
+    let app = TestApp::start(pool).await;
+    let (good, bad) = (Double::start().await, Double::start().await);
+    bad.answers(|_| StatusCode::INTERNAL_SERVER_ERROR.into_response());
+    // It takes connections and never says a word.
+    let hanging = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let silent = format!("http://{}", hanging.local_addr().unwrap());
+    destination(&app, &silent, |_| ()).await;
+    destination(&app, &bad.url, |_| ()).await;
+    for _ in 0..8 {
+        destination(&app, &good.url, |_| ()).await;
+    }
+    app.session("v-1", 1.0, "utm_source=x").await;
+    app.send("purchase", &consented("o-1", "v-1")).await;
+    let mut expected = vec![("queued", None), ("queued", None)];
+    expected.extend([("accepted", None); 8]);
+    becomes(&app, "o-1", &expected).await;
+    // The books: one conversion, ten destinations.
+    let mut conn = app.pool.acquire().await.unwrap();
+    let tenant = trustdata::domain::tenant::Tenant {
+        property_id: app.property_id,
+        attribution_id: app.attribution_id,
+    };
+    let books = forwarding::store::ledger(&mut conn, tenant).await.unwrap();
+    assert_eq!(books.len(), 10);
+    assert!(books.iter().all(|book| book.total == 1), "{books:?}");
+}
+
+#[sqlx::test]
+async fn refused_credentials_pause_the_destination_and_lose_nothing(pool: PgPool) {
+    let (app, double) = (TestApp::start(pool).await, Double::start().await);
+    double.answers(|_| {
+        let error = json!({ "error": { "code": 190, "message": "token expired" } });
+        (StatusCode::BAD_REQUEST, axum::Json(error)).into_response()
+    });
+    let destination_id = destination(&app, &double.url, |_| ()).await;
+    app.session("v-1", 1.0, "utm_source=x").await;
+    app.send("purchase", &consented("o-1", "v-1")).await;
+    let mut paused: Option<String> = None;
+    for _ in 0..500 {
+        paused = sqlx::query_scalar("select paused_reason from destinations")
+            .fetch_one(&app.pool)
+            .await
+            .unwrap();
+        if paused.is_some() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert!(paused.unwrap().contains("190"));
+    becomes(&app, "o-1", &[("queued", None)]).await;
+    let sent = double.event_ids().len();
+    double.answers(received);
+    tokio::time::sleep(Duration::from_millis(700)).await;
+    assert_eq!(
+        double.event_ids().len(),
+        sent,
+        "a paused destination is left alone"
+    );
+    let mut conn = app.pool.acquire().await.unwrap();
+    destinations::store::resume(&mut conn, app.property_id, destination_id)
+        .await
+        .unwrap();
+    becomes(&app, "o-1", &[("accepted", None)]).await;
+    let attempts: i32 = sqlx::query_scalar("select attempts from deliveries")
+        .fetch_one(&app.pool)
+        .await
+        .unwrap();
+    assert_eq!(attempts, 1, "a try that was no fault of the event does not count");
+}
+
+#[sqlx::test]
+async fn only_the_bad_event_of_a_batch_dies(pool: PgPool) {
+    let (app, double) = (TestApp::start(pool).await, Double::start().await);
+    let destination_id = destination(&app, &double.url, |_| ()).await;
+    let mut conn = app.pool.acquire().await.unwrap();
+    destinations::store::pause(&mut conn, app.property_id, destination_id, now(), "for the test")
+        .await
+        .unwrap();
+    double.answers(|body| {
+        let events = body["data"].as_array().unwrap();
+        if events.iter().any(|event| event["event_id"] == "o-7") {
+            let error = json!({ "error": { "code": 100, "message": "Invalid parameter" } });
+            return (StatusCode::BAD_REQUEST, axum::Json(error)).into_response();
+        }
+        received(body)
+    });
+    app.session("v-1", 1.0, "utm_source=x").await;
+    let events: Vec<Value> = (0..20).map(|n| consented(&format!("o-{n}"), "v-1")).collect();
+    assert_eq!(app.send("purchase", &Value::Array(events)).await.status, 200);
+    becomes(&app, "o-19", &[("queued", None)]).await;
+    destinations::store::resume(&mut conn, app.property_id, destination_id)
+        .await
+        .unwrap();
+    becomes(&app, "o-7", &[("dead", Some("refused"))]).await;
+    for n in (0..20).filter(|n| *n != 7) {
+        becomes(&app, &format!("o-{n}"), &[("accepted", None)]).await;
+    }
+    // The dead one can be sent again, once the platform takes it.
+    double.answers(received);
+    let replay = forwarding::listing::Replay::default();
+    let count = forwarding::store::count_dead(&mut conn, app.property_id, destination_id, &replay)
+        .await
+        .unwrap();
+    let revived = forwarding::store::revive(&mut conn, app.property_id, destination_id, &replay, now(), 100);
+    assert_eq!((count, revived.await.unwrap()), (1, 1));
+    becomes(&app, "o-7", &[("accepted", None)]).await;
+}
+
+#[sqlx::test]
+async fn what_a_dead_worker_held_is_sent_by_another_under_the_same_id(pool: PgPool) {
+    let (app, double) = (TestApp::start(pool).await, Double::start().await);
+    let destination_id = destination(&app, &double.url, |_| ()).await;
+    let mut conn = app.pool.acquire().await.unwrap();
+    destinations::store::pause(&mut conn, app.property_id, destination_id, now(), "for the test")
+        .await
+        .unwrap();
+    app.session("v-1", 1.0, "utm_source=x").await;
+    app.send("purchase", &consented("o-1", "v-1")).await;
+    becomes(&app, "o-1", &[("queued", None)]).await;
+    // A worker that claims, and is never heard of again.
+    let until = app.clock.now() + TimeDelta::minutes(5);
+    let lease = Uuid::new_v4();
+    let claimed = forwarding::store::claim(
+        &mut conn,
+        app.property_id,
+        destination_id,
+        lease,
+        (app.clock.now(), until),
+        10,
+    )
+    .await
+    .unwrap();
+    assert_eq!(claimed.len(), 1);
+    destinations::store::resume(&mut conn, app.property_id, destination_id)
+        .await
+        .unwrap();
+    tokio::time::sleep(Duration::from_millis(700)).await;
+    assert!(double.event_ids().is_empty(), "it is in the other's hands");
+    app.clock.advance(TimeDelta::minutes(6));
+    becomes(&app, "o-1", &[("accepted", None)]).await;
+    // The first one comes back to life: its word counts no more.
+    let late = forwarding::store::Settled::new(claimed[0].event_id, forwarding::state::State::Dead);
+    let settled = forwarding::store::settle(
+        &mut conn,
+        app.property_id,
+        destination_id,
+        lease,
+        std::slice::from_ref(&late),
+        now(),
+    );
+    assert_eq!(settled.await.unwrap(), 0);
+    assert_eq!(double.event_ids(), ["o-1"]);
+}
+
+#[sqlx::test]
+async fn a_destination_that_was_taken_away_gets_nothing_more(pool: PgPool) {
+    let (app, double) = (TestApp::start(pool).await, Double::start().await);
+    let destination_id = destination(&app, &double.url, |_| ()).await;
+    let mut conn = app.pool.acquire().await.unwrap();
+    destinations::store::pause(&mut conn, app.property_id, destination_id, now(), "for the test")
+        .await
+        .unwrap();
+    app.session("v-1", 1.0, "utm_source=x").await;
+    app.send("purchase", &consented("o-1", "v-1")).await;
+    becomes(&app, "o-1", &[("queued", None)]).await;
+    destinations::store::remove(&mut conn, app.property_id, destination_id, now())
+        .await
+        .unwrap();
+    becomes(&app, "o-1", &[("suppressed", Some("destination_removed"))]).await;
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    app.send("purchase", &consented("o-2", "v-1")).await;
+    assert_eq!(app.count("outbox").await, 0);
+    assert!(states(&app, "o-2").await.is_empty() && double.event_ids().is_empty());
+}
