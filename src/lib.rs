@@ -18,6 +18,7 @@ pub mod users;
 pub mod conversions;
 pub mod destinations;
 // 3 doors
+pub mod collect;
 pub mod webhook;
 // 4 shell
 pub mod cli;

@@ -1,9 +1,11 @@
 //! The words of the business, parsed once into types that hold. Pure: no I/O, no clock.
 
+pub mod browser_event;
 pub mod channel;
 pub mod click_id;
 pub mod consent;
 pub mod conversion;
+pub mod crawler;
 pub mod currency;
 pub mod device;
 pub mod faults;
@@ -12,6 +14,7 @@ pub mod json;
 pub mod landing;
 pub mod money;
 pub mod personal;
+mod reader;
 pub mod tenant;
 pub mod text;
 pub mod time;

@@ -3,7 +3,6 @@
 use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::http::{HeaderMap, header};
 use metrics::Counter;
@@ -20,12 +19,10 @@ use crate::platform::client_ip::limited_as;
 use crate::platform::clock::Clock;
 use crate::platform::db;
 use crate::platform::password::{HashError, SlowHash};
-use crate::platform::rate::{Allowance, Exhausted};
+use crate::platform::rate::{Allowance, Allowances, Exhausted};
 
 /// Proven tokens that are remembered, at most.
 const PROOFS: u64 = 100_000;
-/// Client addresses whose failures are counted at the same time, at most.
-const ADDRESSES: u64 = 100_000;
 
 /// Proves keys: slowly the first time, by a look into a cache after that.
 pub struct Authenticator {
@@ -38,7 +35,7 @@ pub struct Authenticator {
     /// What makes the cache's keys worthless outside this process.
     pepper: [u8; 32],
     keys: SettingsCache<Uuid, Key>,
-    failures: moka::sync::Cache<IpAddr, Arc<Allowance>>,
+    failures: Allowances<IpAddr>,
     failures_per_minute: NonZeroU32,
     hits: Counter,
     misses: Counter,
@@ -116,15 +113,12 @@ impl Authenticator {
         let counter = |result| metrics::counter!("trustdata_cache_lookups_total", "cache" => "proofs", "result" => result);
         Self {
             pool,
+            failures: Allowances::new(clock.clone()),
             clock,
             hash,
             proofs: Cache::new(PROOFS),
             pepper: rand::random(),
             keys: SettingsCache::new("keys"),
-            failures: moka::sync::Cache::builder()
-                .max_capacity(ADDRESSES)
-                .time_to_idle(Duration::from_secs(61))
-                .build(),
             failures_per_minute,
             hits: counter("hit"),
             misses: counter("miss"),
@@ -229,8 +223,7 @@ impl Authenticator {
 
     /// What the client's address may still fail.
     fn failures_of(&self, client: IpAddr) -> Arc<Allowance> {
-        let fresh = || Arc::new(Allowance::new(self.failures_per_minute, self.clock.clone()));
-        self.failures.get_with(limited_as(client), fresh)
+        self.failures.of(limited_as(client), self.failures_per_minute)
     }
 
     fn fingerprint(&self, token: &Token, tenant: Tenant) -> [u8; 32] {

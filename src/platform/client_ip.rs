@@ -1,8 +1,10 @@
 //! The client's address: the connection's, or what a trusted proxy says.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
+use axum::extract::ConnectInfo;
 use axum::http::HeaderMap;
+use axum::http::request::Parts;
 use ipnet::IpNet;
 
 /// The proxies whose `X-Forwarded-For` is believed.
@@ -13,6 +15,13 @@ impl TrustedProxies {
     /// Proxies by address range.
     pub fn new(ranges: Vec<IpNet>) -> Self {
         Self(ranges)
+    }
+
+    /// The client that sent a request.
+    pub fn client_of(&self, head: &Parts) -> IpAddr {
+        let peer = head.extensions.get::<ConnectInfo<SocketAddr>>();
+        let peer = peer.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |info| info.0.ip());
+        self.client(peer, &head.headers)
     }
 
     /// The nearest address that is no trusted proxy; a header that does not parse stops the walk where it stands.

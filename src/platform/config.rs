@@ -29,6 +29,9 @@ const GROUP_COMMIT_KEYS_OF_TRACKER: [&str; 5] = [
     "tracker.answer_within",
 ];
 
+/// Beyond it an allowance would come back by less than a nanosecond a request.
+const EVENTS_A_MINUTE: std::ops::RangeInclusive<u32> = 100..=1_000_000_000;
+
 const ENV_PREFIX: &str = "TRUSTDATA__";
 
 /// All settings.
@@ -43,6 +46,8 @@ pub struct Config {
     pub recorder: GroupCommit,
     /// Group commit of sessions.
     pub tracker: GroupCommit,
+    /// Browser events.
+    pub collect: Collect,
     /// Authentication.
     pub auth: Auth,
     /// The audit rows.
@@ -102,6 +107,15 @@ pub struct GroupCommit {
     pub queue_bytes: usize,
     #[serde(deserialize_with = "duration")]
     pub answer_within: Duration,
+}
+
+/// `[collect]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "config/default.toml is the manual")]
+pub struct Collect {
+    pub requests_per_minute_per_address: std::num::NonZeroU32,
+    pub requests_per_minute_per_attribution_id: std::num::NonZeroU32,
 }
 
 /// `[auth]`
@@ -316,6 +330,16 @@ fn check(config: &Config, figment: &Figment) -> Vec<String> {
             "2 to 1,000",
         ),
         (
+            "collect.requests_per_minute_per_address",
+            EVENTS_A_MINUTE.contains(&config.collect.requests_per_minute_per_address.get()),
+            "100 (one array body) to 1,000,000,000",
+        ),
+        (
+            "collect.requests_per_minute_per_attribution_id",
+            EVENTS_A_MINUTE.contains(&config.collect.requests_per_minute_per_attribution_id.get()),
+            "100 (one array body) to 1,000,000,000",
+        ),
+        (
             "auth.hashes_at_once",
             (1..=64).contains(&config.auth.hashes_at_once),
             "1 to 64",
@@ -492,6 +516,12 @@ mod tests {
                 error.contains(
                     "activity.retention_days (environment variable TRUSTDATA__ACTIVITY__RETENTION_DAYS)"
                 ),
+                "{error}"
+            );
+            jail.set_env("TRUSTDATA__COLLECT__REQUESTS_PER_MINUTE_PER_ADDRESS", "99");
+            let error = load(None).unwrap_err().to_string();
+            assert!(
+                error.contains("collect.requests_per_minute_per_address (environment"),
                 "{error}"
             );
             jail.set_env("TRUSTDATA__RECORDER__QUEUE_BYTES", "1048576");

@@ -10,6 +10,9 @@ use super::request_id::RequestId;
 /// Where the types of problems live. RFC 9457 asks for an identifier; it need not resolve.
 const TYPES: &str = "https://trustdata.example/problems/";
 
+/// The code of answers that refuse what was sent.
+pub const VALIDATION_FAILED: &str = "validation_failed";
+
 /// An error answer. `cause` is for the log alone.
 #[derive(Debug, Clone)]
 pub struct Problem {
@@ -89,6 +92,29 @@ impl Problem {
             detail,
         )
         .header(header::ALLOW, allow)
+    }
+
+    /// 422: what was sent is not valid; `errors` is the JSON of its faults.
+    pub fn validation_failed(faults: usize, errors: Value) -> Self {
+        let detail = format!("The event has {faults} fault(s); every one is listed.");
+        Self::new(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            VALIDATION_FAILED,
+            "Validation failed",
+            detail,
+        )
+        .member("errors", errors)
+    }
+
+    /// 429: come back in so many whole seconds.
+    pub fn rate_limited(detail: String, retry_after: u64) -> Self {
+        Self::new(
+            StatusCode::TOO_MANY_REQUESTS,
+            "rate_limited",
+            "Too many requests",
+            detail,
+        )
+        .header(header::RETRY_AFTER, HeaderValue::from(retry_after))
     }
 
     /// 503: nothing was promised; come back.

@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use super::run::StartError;
 use super::{background, health, router, settings_listener};
 use crate::activity;
+use crate::collect::{self, Collector};
 use crate::conversions::{Previewer, Recorder};
 use crate::destinations::Destinations;
 use crate::destinations::outbox::Bell;
@@ -18,6 +19,7 @@ use crate::keys::{Allowances, Authenticator, LastUsed};
 use crate::platform::client_ip::TrustedProxies;
 use crate::platform::clock::Clock;
 use crate::platform::config::Config;
+use crate::platform::daily_salts::DailySalts;
 use crate::platform::db;
 use crate::platform::group_commit::Writers;
 use crate::platform::outbound::Outbound;
@@ -57,6 +59,8 @@ impl App {
             config.auth.failures_per_minute,
         ));
 
+        let salts = Arc::new(DailySalts::new(pool.clone(), clock.clone()));
+
         let (mut draining, mut endless) = (JoinSet::new(), JoinSet::new());
         let bell = Bell::default();
         let destinations = Arc::new(Destinations::new(pool.clone()));
@@ -79,6 +83,7 @@ impl App {
             pool.clone(),
             clock.clone(),
             config.activity.retention_days,
+            Arc::clone(&salts),
         ));
         endless.spawn(background::late_matches(pool.clone(), clock.clone()));
         endless.spawn(background::gauges(
@@ -105,6 +110,18 @@ impl App {
             recorder: recorder.clone(),
             tracker: tracker.clone(),
         };
+        let proxies = TrustedProxies::new(config.server.trusted_proxies.clone());
+        let collector = Collector {
+            streams: Arc::clone(&streams),
+            limits: collect::Limits::new(&config.collect, clock.clone()),
+            salts,
+            tracker,
+            recorder: recorder.clone(),
+            sealer: sealer.clone(),
+            clock: clock.clone(),
+            proxies: proxies.clone(),
+            read_timeout: config.server.read_timeout,
+        };
         let webhook = Webhook {
             streams,
             authenticator,
@@ -116,11 +133,11 @@ impl App {
             filer,
             sealer,
             clock,
-            proxies: TrustedProxies::new(config.server.trusted_proxies.clone()),
+            proxies,
             read_timeout: config.server.read_timeout,
         };
         Ok(Self {
-            public: router::public(Arc::new(webhook), health),
+            public: router::public(Arc::new(webhook), Arc::new(collector), health),
             writers,
             draining,
             stop,

@@ -1,5 +1,6 @@
 //! Work that goes on beside the requests.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -11,11 +12,12 @@ use super::app::pool_gauges;
 use crate::activity;
 use crate::conversions::{self, Recorder};
 use crate::platform::clock::Clock;
+use crate::platform::daily_salts::DailySalts;
 use crate::sessions::tracking::Tracker;
 use crate::streams;
 
-/// Deletes audit rows that are older than `days`, once an hour. Several instances may do it at once: the second finds nothing left.
-pub async fn retention(pool: PgPool, clock: Clock, days: u16) {
+/// Deletes audit rows that are older than `days`, and old salts, once an hour. Several instances may do it at once: the second finds nothing left.
+pub async fn retention(pool: PgPool, clock: Clock, days: u16, salts: Arc<DailySalts>) {
     let mut hourly = tokio::time::interval(Duration::from_secs(3600));
     loop {
         hourly.tick().await;
@@ -24,6 +26,9 @@ pub async fn retention(pool: PgPool, clock: Clock, days: u16) {
             Ok(0) => {}
             Ok(rows) => tracing::info!(rows, "activity past its retention was deleted"),
             Err(error) => tracing::warn!(%error, "activity past its retention was not all deleted"),
+        }
+        if let Err(error) = salts.forget_old().await {
+            tracing::warn!(%error, "salts of days past were not deleted");
         }
     }
 }

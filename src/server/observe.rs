@@ -4,15 +4,15 @@ use std::any::Any;
 use std::panic::AssertUnwindSafe;
 
 use axum::extract::{MatchedPath, Request};
-use axum::http::HeaderValue;
+use axum::http::{HeaderName, HeaderValue};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use futures_util::FutureExt as _;
 use tokio::time::Instant;
 
+use crate::platform::marks::{Recorded, RefusedAs};
 use crate::platform::problem::Problem;
 use crate::platform::request_id::{HEADER, RequestId, sane};
-use crate::webhook::{Recorded, RefusedAs};
 
 pub async fn observe(request: Request, next: Next) -> Response {
     let started = Instant::now();
@@ -30,9 +30,8 @@ pub async fn observe(request: Request, next: Next) -> Response {
     if let Some(problem) = &problem {
         let (added, _) = response.into_parts();
         response = problem.render(&id);
-        // Headers that the layers in between added, the RateLimit ones.
         for (name, value) in &added.headers {
-            if !response.headers().contains_key(name) && name.as_str().starts_with("ratelimit") {
+            if !response.headers().contains_key(name) && is_of_door(name) {
                 response.headers_mut().insert(name, value.clone());
             }
         }
@@ -86,6 +85,12 @@ pub async fn observe(request: Request, next: Next) -> Response {
         ),
     }
     response
+}
+
+/// Headers that a door adds to each of its answers, whatever they are.
+fn is_of_door(name: &HeaderName) -> bool {
+    let name = name.as_str();
+    name.starts_with("ratelimit") || name.starts_with("access-control-") || name == "vary"
 }
 
 fn panicked(panic: &(dyn Any + Send)) -> Response {

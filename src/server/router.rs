@@ -10,17 +10,22 @@ use metrics_exporter_prometheus::PrometheusHandle;
 
 use super::health::{self, Health};
 use super::observe;
+use crate::collect::{self, Collector};
 use crate::platform::problem::Problem;
 use crate::webhook::{self, Webhook};
 
 /// The public listener's routes.
-pub fn public(webhook: Arc<Webhook>, health: Health) -> Router {
+pub fn public(webhook: Arc<Webhook>, collector: Arc<Collector>, health: Health) -> Router {
     let only_get = async || Problem::method_not_allowed(Method::GET);
     let checks = Router::new()
         .route("/healthz", get(health::live).fallback(only_get))
         .route("/readyz", get(health::ready).fallback(only_get))
         .with_state(health);
-    layered(webhook::router(webhook).merge(checks))
+    layered(
+        webhook::router(webhook)
+            .merge(collect::router(collector))
+            .merge(checks),
+    )
 }
 
 /// The internal listener's routes.

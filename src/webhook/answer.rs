@@ -13,21 +13,10 @@ use super::refusal::{Audit, in_short};
 use crate::activity::Status;
 use crate::conversions::{Match, Outcome, Receipt};
 use crate::domain::faults::{Fault, Warning};
+use crate::platform::marks::RefusedAs;
+use crate::platform::problem::VALIDATION_FAILED;
 
-/// Marks an answer whose events were committed, for the metrics: how many, and how many of them were repeats.
-#[derive(Debug, Clone, Copy)]
-pub struct Recorded {
-    /// Events taken.
-    pub accepted: usize,
-    /// Of these, repeats.
-    pub duplicates: usize,
-}
-
-/// Marks an answer that refuses and is no problem document, for the metrics and the log: its code.
-#[derive(Debug, Clone, Copy)]
-pub struct RefusedAs(pub &'static str);
-
-const INVALID: RefusedAs = RefusedAs("validation_failed");
+const INVALID: RefusedAs = RefusedAs(VALIDATION_FAILED);
 
 /// An event that was taken.
 #[derive(Debug, Serialize)]

@@ -6,7 +6,7 @@ use axum::response::{IntoResponse as _, Response};
 use serde_json::value::RawValue;
 
 use super::Webhook;
-use super::answer::{Accepted, Item, Many, Recorded};
+use super::answer::{Accepted, Item, Many};
 use super::file_refusal::entry;
 use super::known_stream::Call;
 use super::refusal::Refusal;
@@ -15,6 +15,8 @@ use crate::domain::conversion::{Arrival, Conversion, parse};
 use crate::domain::faults::{Fault, Warning};
 use crate::domain::topic::{Topic, UnknownTopic};
 use crate::keys::Key;
+use crate::platform::http_body::read_json;
+use crate::platform::marks::Recorded;
 
 /// Events of one array.
 const MOST_EVENTS: usize = 1000;
@@ -34,7 +36,7 @@ pub struct Received<'a> {
 impl Received<'_> {
     /// Takes the content of its body.
     pub async fn answer(&self, headers: &HeaderMap, content: &[u8]) -> Result<Response, Refusal> {
-        let body = read_json(content)?;
+        let body = read_json(content).map_err(Refusal::Body)?;
         match body.get().starts_with('[') {
             true => self.many(body).await,
             false => self.one(body, headers).await,
@@ -209,30 +211,6 @@ impl Received<'_> {
         }
         response
     }
-}
-
-/// Well-formed JSON in UTF-8, without the white space around it.
-fn read_json(content: &[u8]) -> Result<&RawValue, Refusal> {
-    let text = std::str::from_utf8(content).map_err(|error| {
-        let before = &content[..error.valid_up_to()];
-        let line_start = before
-            .iter()
-            .rposition(|byte| *byte == b'\n')
-            .map_or(0, |newline| newline + 1);
-        Refusal::InvalidJson {
-            line: before.iter().filter(|byte| **byte == b'\n').count() + 1,
-            column: before.len() - line_start + 1,
-            what: "text that is not UTF-8",
-        }
-    })?;
-    serde_json::from_str(text).map_err(|error| Refusal::InvalidJson {
-        line: error.line(),
-        column: error.column(),
-        what: match error.classify() {
-            serde_json::error::Category::Eof => "it ends too early",
-            _ => "a syntax error",
-        },
-    })
 }
 
 fn refused(index: usize, errors: Vec<Fault>) -> Item {

@@ -1,9 +1,8 @@
 //! Check 1: the attribution ID is known, and takes webhooks.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::Arc;
 
-use axum::extract::ConnectInfo;
 use axum::http::request::Parts;
 use chrono::{DateTime, Utc};
 use percent_encoding::percent_decode_str;
@@ -59,7 +58,7 @@ pub async fn find(webhook: &Webhook, head: &Parts) -> Result<Call, Refusal> {
         stream,
         topic: shown(&percent_decode_str(topic).decode_utf8_lossy(), 64),
         received_at: webhook.clock.now(),
-        client: webhook.proxies.client(peer(head), &head.headers),
+        client: webhook.proxies.client_of(head),
         dry_run: dry_run(head.uri.query().unwrap_or_default()),
     })
 }
@@ -72,11 +71,6 @@ fn dry_run(query: &str) -> Option<bool> {
         (Some("true"), None) => Some(true),
         _ => None,
     }
-}
-
-fn peer(head: &Parts) -> IpAddr {
-    let info = head.extensions.get::<ConnectInfo<SocketAddr>>();
-    info.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |info| info.0.ip())
 }
 
 #[cfg(test)]

@@ -2,7 +2,6 @@
 
 mod answer;
 mod authenticate;
-mod body;
 mod file_refusal;
 mod handler;
 mod known_stream;
@@ -21,7 +20,6 @@ use crate::platform::clock::Clock;
 use crate::platform::secrets::Sealer;
 use crate::streams::Streams;
 
-pub use answer::{Recorded, RefusedAs};
 pub use router::router;
 
 /// What the webhook needs of the service; every request holds it, so it is shared and not copied.

@@ -8,6 +8,7 @@ use crate::activity::Status;
 use crate::domain::faults::Fault;
 use crate::keys;
 use crate::platform::group_commit::Unavailable;
+use crate::platform::http_body::BadBody;
 use crate::platform::problem::Problem;
 
 /// A refusal, in the order of the checks.
@@ -24,28 +25,8 @@ pub enum Refusal {
         /// Whole seconds.
         retry_after: u64,
     },
-    /// 415
-    UnsupportedMediaType(&'static str),
-    /// 413
-    PayloadTooLarge {
-        /// Bytes.
-        limit: usize,
-        /// Bytes, where they are known.
-        size: Option<u64>,
-    },
-    /// 408
-    Timeout,
-    /// 400: the connection broke off.
-    Incomplete,
-    /// 400
-    InvalidJson {
-        /// From 1.
-        line: usize,
-        /// From 1.
-        column: usize,
-        /// What was expected there.
-        what: &'static str,
-    },
+    /// 400, 408, 413, 415
+    Body(BadBody),
     /// 422
     Invalid(Vec<Fault>),
     /// 422, found out by the database; the recorder has written the audit row.
@@ -91,56 +72,11 @@ impl Refusal {
             Self::Authentication(refusal) => authentication(refusal),
             Self::RateLimited { retry_after } => {
                 let detail = format!("This key's allowance is used up: try again in {retry_after} s.");
-                too_many(detail, *retry_after)
+                Problem::rate_limited(detail, *retry_after)
             }
-            Self::UnsupportedMediaType(detail) => Problem::new(
-                StatusCode::UNSUPPORTED_MEDIA_TYPE,
-                "unsupported_media_type",
-                "Unsupported media type",
-                *detail,
-            ),
-            Self::PayloadTooLarge { limit, size } => {
-                let found = match size {
-                    Some(size) => format!("{size} bytes"),
-                    None => "more".to_owned(),
-                };
-                let detail = format!("The body may have {limit} bytes, and has {found}.");
-                Problem::new(
-                    StatusCode::PAYLOAD_TOO_LARGE,
-                    "payload_too_large",
-                    "Payload too large",
-                    detail,
-                )
-                .member("limit_bytes", *limit)
-                .member("size_bytes", *size)
-            }
-            Self::Timeout => Problem::new(
-                StatusCode::REQUEST_TIMEOUT,
-                "request_timeout",
-                "Request timeout",
-                "The body did not come in time.",
-            ),
-            Self::Incomplete => Problem::new(
-                StatusCode::BAD_REQUEST,
-                "incomplete_body",
-                "Incomplete body",
-                "The body broke off before its end.",
-            ),
-            Self::InvalidJson { line, column, what } => {
-                let detail = format!("The body is not valid JSON: {what} at line {line}, column {column}.");
-                Problem::new(StatusCode::BAD_REQUEST, "invalid_json", "Invalid JSON", detail)
-                    .member("line", *line)
-                    .member("column", *column)
-            }
+            Self::Body(bad) => bad.problem(),
             Self::Invalid(faults) | Self::Unstorable(faults) => {
-                let detail = format!("The event has {} fault(s); every one is listed.", faults.len());
-                Problem::new(
-                    StatusCode::UNPROCESSABLE_ENTITY,
-                    "validation_failed",
-                    "Validation failed",
-                    detail,
-                )
-                .member("errors", json!(faults))
+                Problem::validation_failed(faults.len(), json!(faults))
             }
             Self::Unavailable(cause) => {
                 Problem::unavailable("The event was not recorded: send it again.").caused_by(cause)
@@ -193,16 +129,6 @@ pub fn in_short(faults: &[Fault]) -> String {
     named.join(", ") + &more
 }
 
-fn too_many(detail: String, retry_after: u64) -> Problem {
-    Problem::new(
-        StatusCode::TOO_MANY_REQUESTS,
-        "rate_limited",
-        "Too many requests",
-        detail,
-    )
-    .header(header::RETRY_AFTER, HeaderValue::from(retry_after))
-}
-
 fn authentication(refusal: &keys::Refusal) -> Problem {
     use keys::Refusal::{Expired, Invalid, Malformed, Missing, Revoked, TooManyFailures, Unavailable};
     let (code, detail) = match refusal {
@@ -219,7 +145,7 @@ fn authentication(refusal: &keys::Refusal) -> Problem {
         Expired => ("expired_key", "This key has expired: use another one.".to_owned()),
         TooManyFailures { retry_after } => {
             let detail = format!("Too many failed attempts from this address: try again in {retry_after} s.");
-            return too_many(detail, *retry_after);
+            return Problem::rate_limited(detail, *retry_after);
         }
         Unavailable(cause) => {
             return Problem::unavailable("The key cannot be checked now: send the event again.")

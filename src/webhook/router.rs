@@ -9,7 +9,9 @@ use axum::response::{IntoResponse as _, Response};
 use axum::routing::post;
 
 use super::handler::Received;
-use super::{Webhook, authenticate, body, file_refusal, known_stream, limit};
+use super::refusal::Refusal;
+use super::{Webhook, authenticate, file_refusal, known_stream, limit};
+use crate::platform::http_body::{self, Accepts};
 use crate::platform::problem::Problem;
 
 /// The route. Another method than POST is turned away before any check, and learns nothing of what exists.
@@ -46,7 +48,9 @@ async fn receive(State(webhook): State<Arc<Webhook>>, request: Request) -> Respo
     let answer = async {
         allowed?;
         // 4. type, size, time -> Bytes
-        let content = body::read(&webhook, &head.headers, content).await?;
+        let content = http_body::read(&head.headers, content, Accepts::Json, webhook.read_timeout)
+            .await
+            .map_err(Refusal::Body)?;
         // 5. and 6. valid, recorded
         received.answer(&head.headers, &content).await
     };

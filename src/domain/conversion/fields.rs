@@ -5,16 +5,10 @@ use std::collections::BTreeMap;
 use serde_json::value::RawValue;
 
 use crate::domain::json::{self, Kind, Object};
-
-/// Older names that are still understood.
-const ALIASES: [(&str, &str); 3] = [
-    ("transaction_id", "conversion_id"),
-    ("product_id", "id"),
-    ("product_name", "name"),
-];
+use crate::domain::reader::get;
 
 /// Fields that mean something: sent twice, nobody knows which one is meant.
-pub(super) const KNOWN: [&str; 20] = [
+pub(in crate::domain) const KNOWN: [&str; 20] = [
     "conversion_id",
     "transaction_id",
     "value",
@@ -36,23 +30,6 @@ pub(super) const KNOWN: [&str; 20] = [
     "lib",
     "lib_version",
 ];
-
-/// The value of the field `name`, or of its older name; null, like absence, is nothing.
-pub fn get<'a>(object: &Object<'a>, name: &str) -> Option<&'a RawValue> {
-    let find = |wanted: &str| {
-        object
-            .fields
-            .iter()
-            .find(|(field, raw)| field == wanted && Kind::of(raw) != Kind::Null)
-            .map(|(_, raw)| *raw)
-    };
-    find(name).or_else(|| {
-        ALIASES
-            .iter()
-            .find(|(_, today)| *today == name)
-            .and_then(|(older, _)| find(older))
-    })
-}
 
 /// Splits an event into the JSON text that is kept in clear and the one that is sealed, each field as it was sent. In clear are the fields
 /// that the schema knows and that hold nothing personal: what an unknown field holds, nobody can tell.

@@ -8,8 +8,13 @@ mod user_data;
 use chrono::{DateTime, Utc};
 use rust_decimal::Decimal;
 
-pub use fields::{content_differs, get as field, with_user_data_of};
+#[cfg(test)]
+pub(super) use fields::KNOWN;
+pub use fields::{content_differs, with_user_data_of};
+pub(super) use parse::Told;
 pub use parse::{Arrival, parse};
+
+pub use super::reader::get as field;
 
 use super::consent::Consent;
 use super::currency::Currency;

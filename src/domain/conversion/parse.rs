@@ -1,31 +1,20 @@
 //! From an event's JSON to a conversion: tolerant of what is unknown, and complete about what is wrong.
 
-use std::borrow::Cow;
-
 use chrono::{DateTime, Utc};
-use rust_decimal::Decimal;
 use serde_json::value::RawValue;
 
 use super::{Conversion, Money, fields, products, user_data};
-use crate::domain::consent::{Consent, FLAGS};
+use crate::domain::consent::Consent;
 use crate::domain::currency::Currency;
-use crate::domain::faults::{Fault, Faults, Warning};
-use crate::domain::json::{self, Kind, Object};
-use crate::domain::money;
+use crate::domain::faults::{Fault, Warning};
+use crate::domain::json::{self, Object};
+use crate::domain::reader::{MAX_EVENT_NAME, MAX_ID, Reader, get};
 use crate::domain::text;
 use crate::domain::time::parse_event_time;
 use crate::domain::topic::{Topic, UnknownTopic};
 
 /// Characters of a `conversion_id`.
 const MAX_CONVERSION_ID: usize = 128;
-const MAX_ID: usize = 256;
-const MAX_EVENT_NAME: usize = 64;
-
-/// Fields of an event's own level: many times what any sender has, and few enough to be compared and listed.
-const MOST_FIELDS: usize = 1000;
-
-/// Names in one object that are compared with each other: more than any object of ours has, few enough for a hostile one.
-const MOST_COMPARED: usize = 64;
 
 /// How an event arrived.
 #[derive(Debug, Clone, Copy)]
@@ -36,41 +25,41 @@ pub struct Arrival<'a> {
     pub idempotency_key: Option<&'a [u8]>,
 }
 
+/// What a browser's event has told before its conversion is read, under rules of its own.
+#[derive(Debug)]
+pub(in crate::domain) struct Told {
+    pub(in crate::domain) event_time: DateTime<Utc>,
+    pub(in crate::domain) user_id: Option<String>,
+    pub(in crate::domain) consent: Consent,
+}
+
 /// Reads one event. All faults at once, or the conversion with what was noticed.
 pub fn parse(
     event: &RawValue,
     topic: Result<Topic, UnknownTopic>,
     arrival: Arrival<'_>,
 ) -> Result<(Conversion, Vec<Warning>), Vec<Fault>> {
-    let mut reader = Reader::default();
+    let mut reader = Reader::strict(&fields::KNOWN);
     if let Err(unknown) = topic {
         reader
             .faults
             .add("topic", "unknown_topic", format!("is unknown: {unknown}"));
     }
     let event = reader.object("", event);
-    let conversion = event.and_then(|event| reader.conversion(&event, topic.ok(), arrival));
-    match conversion {
-        Some(conversion) if reader.faults.is_empty() => Ok((conversion, reader.warnings)),
-        _ => Err(reader.faults.into_vec()),
-    }
-}
-
-/// Collects what is wrong while it reads.
-#[derive(Default)]
-pub(super) struct Reader {
-    pub(super) faults: Faults,
-    warnings: Vec<Warning>,
+    let conversion = event.and_then(|event| reader.conversion(&event, topic.ok(), arrival, None));
+    reader.finish(conversion)
 }
 
 impl Reader {
-    fn conversion(
+    /// Reads a conversion out of an event's fields; the visitor's id is left to whoever has told the rest.
+    pub(in crate::domain) fn conversion(
         &mut self,
         event: &Object<'_>,
         topic: Option<Topic>,
         arrival: Arrival<'_>,
+        told: Option<Told>,
     ) -> Option<Conversion> {
-        let conversion_id = self.conversion_id(event, arrival.idempotency_key);
+        let conversion_id = self.conversion_id(event, arrival.idempotency_key, told.is_some());
         let money = self.money(event, topic);
         for name in ["tax", "shipping", "discount"] {
             if let Some(raw) = self.present(event, name) {
@@ -80,9 +69,15 @@ impl Reader {
         for name in ["discount_code", "lead_type"] {
             self.optional_id(event, name, MAX_ID);
         }
-        let visitor_id = self.optional_id(event, "visitor_id", MAX_ID);
-        let user_id = self.optional_id(event, "user_id", MAX_ID);
-        let event_time = self.event_time(event, arrival.received_at);
+        let (visitor_id, user_id, event_time, consent) = match told {
+            Some(told) => (None, told.user_id, Some(told.event_time), told.consent),
+            None => (
+                self.optional_id(event, "visitor_id", MAX_ID),
+                self.optional_id(event, "user_id", MAX_ID),
+                self.event_time(event, arrival.received_at),
+                self.consent(event),
+            ),
+        };
         let event_name = match topic {
             Some(Topic::Custom) => self.event_name(event),
             _ => None,
@@ -93,11 +88,10 @@ impl Reader {
                 .or_else(|| conversion_id.clone()),
             _ => None,
         };
-        let consent = self.consent(event);
-        if let Some(raw) = fields::get(event, "user_data") {
+        if let Some(raw) = get(event, "user_data") {
             user_data::check(self, raw);
         }
-        if let Some(raw) = fields::get(event, "products") {
+        if let Some(raw) = get(event, "products") {
             products::check(self, raw);
         }
         let (payload, personal) = fields::split(event);
@@ -116,16 +110,22 @@ impl Reader {
         })
     }
 
-    fn conversion_id(&mut self, event: &Object<'_>, idempotency_key: Option<&[u8]>) -> Option<String> {
-        if let Some(raw) = fields::get(event, "conversion_id") {
+    fn conversion_id(
+        &mut self,
+        event: &Object<'_>,
+        idempotency_key: Option<&[u8]>,
+        of_browser: bool,
+    ) -> Option<String> {
+        if let Some(raw) = get(event, "conversion_id") {
             return self.identifier("conversion_id", raw, MAX_CONVERSION_ID);
         }
         let Some(key) = idempotency_key else {
-            self.faults.add(
-                "conversion_id",
-                "required",
-                "is required, or the header Idempotency-Key in its place",
-            );
+            let instead = match of_browser {
+                true => "",
+                false => ", or the header Idempotency-Key in its place",
+            };
+            let message = format!("is required{instead}");
+            self.faults.add("conversion_id", "required", message);
             return None;
         };
         let Ok(key) = std::str::from_utf8(key) else {
@@ -202,187 +202,7 @@ impl Reader {
         let name = self
             .optional_id(event, "event_name", MAX_EVENT_NAME)
             .unwrap_or_else(|| "custom".to_owned());
-        if name
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte))
-        {
-            return Some(name);
-        }
-        self.faults.add(
-            "event_name",
-            "bad_characters",
-            "may have the characters A-Z a-z 0-9 _ . - only",
-        );
-        None
-    }
-
-    fn consent(&mut self, event: &Object<'_>) -> Consent {
-        let mut consent = Consent::default();
-        let Some(flags) = fields::get(event, "consent").and_then(|raw| self.object("consent", raw)) else {
-            return consent;
-        };
-        for name in FLAGS {
-            let Some(raw) = fields::get(&flags, name) else {
-                continue;
-            };
-            if Kind::of(raw) != Kind::Bool {
-                self.wrong_type(&format!("consent.{name}"), "a boolean", raw);
-                continue;
-            }
-            let granted = Some(raw.get() == "true");
-            match name {
-                "analytics" => consent.analytics = granted,
-                "advertising" => consent.advertising = granted,
-                "preferences" => consent.preferences = granted,
-                _ => consent.sale_of_data = granted,
-            }
-        }
-        consent
-    }
-
-    /// An object's fields that can be read; none when it is no object. Faults of shape are noted here once, for every object.
-    pub(super) fn object<'b>(&mut self, path: &str, raw: &'b RawValue) -> Option<Object<'b>> {
-        if Kind::of(raw) != Kind::Object {
-            let name = if path.is_empty() { "event" } else { path };
-            self.wrong_type(name, "an object", raw);
-            return None;
-        }
-        let Ok(mut object) = serde_json::from_str::<Object<'b>>(raw.get()) else {
-            // The text is well-formed JSON: only a name that is no Unicode text is left to be wrong.
-            let (code, message) = json::Flaw::LoneSurrogate.spec();
-            self.faults
-                .add(path, code, format!("has a field name that {message}"));
-            return None;
-        };
-        if path.is_empty() && object.fields.len() > MOST_FIELDS {
-            let message = format!(
-                "may have at most {MOST_FIELDS} fields, and has {}",
-                object.fields.len()
-            );
-            self.faults.add("event", "too_many_fields", message);
-        }
-        let place = |name: &str| {
-            let name = text::shown(name, 64);
-            if path.is_empty() {
-                name
-            } else {
-                format!("{path}.{name}")
-            }
-        };
-        let mut seen: Vec<String> = Vec::with_capacity(16);
-        object.fields.retain(|(name, raw)| {
-            if name.contains('\0') {
-                let (code, message) = json::Flaw::Nul.spec();
-                self.faults
-                    .add(place(name), code, format!("has a name that {message}"));
-            }
-            let meaningful = !path.is_empty() || fields::KNOWN.contains(&name.as_ref());
-            if meaningful && seen.iter().any(|earlier| earlier == name) {
-                self.faults
-                    .add(place(name), "duplicate_key", "is there more than once");
-            } else if meaningful && seen.len() < MOST_COMPARED {
-                seen.push(name.to_string());
-            }
-            // The event's own fields are looked through to the bottom, so that nothing below needs to be.
-            let flaw = if path.is_empty() {
-                json::inspect(raw).err()
-            } else {
-                None
-            };
-            if let Some(flaw) = flaw {
-                let (code, message) = flaw.spec();
-                self.faults.add(place(name), code, message);
-            }
-            flaw.is_none()
-        });
-        Some(object)
-    }
-
-    /// The value of one of the event's fields; an empty string is taken for absence, and noted.
-    fn present<'b>(&mut self, event: &Object<'b>, name: &str) -> Option<&'b RawValue> {
-        self.present_in(event, "", name)
-    }
-
-    /// As `present`, of the object at `path`.
-    pub(super) fn present_in<'b>(
-        &mut self,
-        object: &Object<'b>,
-        path: &str,
-        name: &str,
-    ) -> Option<&'b RawValue> {
-        let raw = fields::get(object, name)?;
-        if raw.get() == "\"\"" {
-            let separator = if path.is_empty() { "" } else { "." };
-            let field = format!("{path}{separator}{name}");
-            self.warn(field, "empty", "is empty: taken as absent".to_owned());
-            return None;
-        }
-        Some(raw)
-    }
-
-    fn optional_id(&mut self, object: &Object<'_>, name: &str, most: usize) -> Option<String> {
-        let raw = self.present(object, name)?;
-        self.identifier(name, raw, most)
-    }
-
-    /// A short text; an integer is read as its decimal string.
-    pub(super) fn identifier(&mut self, path: &str, raw: &RawValue, most: usize) -> Option<String> {
-        let found = match Kind::of(raw) {
-            Kind::String => json::string(raw)?,
-            Kind::Number
-                if raw
-                    .get()
-                    .bytes()
-                    .all(|byte| byte.is_ascii_digit() || byte == b'-') =>
-            {
-                Cow::Borrowed(raw.get())
-            }
-            _ => {
-                self.wrong_type(path, "a string", raw);
-                return None;
-            }
-        };
-        match text::check(&found, most) {
-            Ok(()) => Some(found.into_owned()),
-            Err(bad) => {
-                let (code, message) = bad.spec(most);
-                self.faults.add(path, code, message);
-                None
-            }
-        }
-    }
-
-    /// An exact amount of zero or more; it may be sent as a string.
-    pub(super) fn amount(&mut self, path: &str, raw: &RawValue) -> Option<Decimal> {
-        let digits = match Kind::of(raw) {
-            Kind::Number => Cow::Borrowed(raw.get()),
-            Kind::String => json::string(raw)?,
-            _ => {
-                self.wrong_type(path, "a number", raw);
-                return None;
-            }
-        };
-        match money::parse(&digits) {
-            Ok(amount) => Some(amount),
-            Err(bad) => {
-                let (code, message) = bad.spec();
-                self.faults.add(path, code, message);
-                None
-            }
-        }
-    }
-
-    pub(super) fn wrong_type(&mut self, path: &str, expected: &str, raw: &RawValue) {
-        let found = Kind::of(raw).describe();
-        self.faults
-            .add(path, "wrong_type", format!("must be {expected}, not {found}"));
-    }
-
-    pub(super) fn warn(&mut self, field: String, code: &'static str, message: String) {
-        // A warning is bounded like a fault; there are fewer places for them than that.
-        if self.warnings.len() < crate::domain::faults::MOST_LISTED {
-            self.warnings.push(Warning { field, code, message });
-        }
+        self.name_characters(name)
     }
 }
 

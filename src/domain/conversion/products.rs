@@ -4,10 +4,9 @@ use std::borrow::Cow;
 
 use serde_json::value::RawValue;
 
-use super::fields;
-use super::parse::Reader;
 use crate::domain::currency::Currency;
 use crate::domain::json::{self, Kind};
+use crate::domain::reader::{Reader, get};
 
 /// Products that one event may have.
 const MOST: usize = 1000;
@@ -34,7 +33,7 @@ fn check_one(reader: &mut Reader, path: &str, raw: &RawValue) {
     let Some(product) = reader.object(path, raw) else {
         return;
     };
-    match fields::get(&product, "id") {
+    match get(&product, "id") {
         None => reader
             .faults
             .add(format!("{path}.id"), "required", "is required in a product"),

@@ -2,9 +2,9 @@
 
 use serde_json::value::RawValue;
 
-use super::parse::Reader;
 use crate::domain::identifiers::{self, Field};
 use crate::domain::json::{self, Kind, Object};
+use crate::domain::reader::{Reader, get};
 
 const PERSON: [(&str, Field); 4] = [
     ("email", Field::Email),
@@ -28,7 +28,7 @@ pub fn check(reader: &mut Reader, raw: &RawValue) {
     for (name, field) in PERSON {
         identifier(reader, &object, name, field);
     }
-    let Some(raw) = super::fields::get(&object, "address") else {
+    let Some(raw) = get(&object, "address") else {
         return;
     };
     if Kind::of(raw) != Kind::Object {
@@ -45,7 +45,7 @@ pub fn check(reader: &mut Reader, raw: &RawValue) {
 
 /// Checks one identifier.
 fn identifier(reader: &mut Reader, object: &Object<'_>, name: &str, field: Field) {
-    let Some(raw) = super::fields::get(object, name) else {
+    let Some(raw) = get(object, name) else {
         return;
     };
     let Some(text) = json::string(raw) else {

@@ -1,0 +1,82 @@
+//! An event of the browser script: what a page says happened, parsed and valid.
+
+mod conversion;
+mod parse;
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use uuid::Uuid;
+
+pub use conversion::BrowserConversion;
+pub use parse::parse;
+
+use super::consent::Consent;
+use super::landing::Landing;
+use super::text;
+
+/// Ids that the server makes for visitors who have not agreed to be recognised begin so.
+pub const ANONYMOUS: &str = "fp_";
+
+/// Cookies of ad platforms that forwarding has a use for.
+pub const BROWSER_COOKIES: [&str; 6] = ["_fbp", "_fbc", "_ttp", "_epik", "_scid", "_ga"];
+/// Characters that one of them may have.
+const MOST_OF_COOKIE: usize = 512;
+
+/// A valid event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BrowserEvent {
+    /// The stream that it is for.
+    pub attribution_id: Uuid,
+    /// When it happened.
+    pub at: DateTime<Utc>,
+    /// The id that the browser sent, where it may be used.
+    pub visitor_id: Option<String>,
+    /// The page, and what brought the visitor there, as far as the visitor's consent goes; none where the event does not tell.
+    pub landing: Option<Landing>,
+    /// The browser, as its script saw it.
+    pub user_agent: Option<String>,
+    /// What the visitor agreed to.
+    pub consent: Consent,
+    /// Cookies of ad platforms; none without the consent to advertising.
+    pub browser_ids: BTreeMap<String, String>,
+    /// What happened.
+    pub kind: Kind,
+}
+
+/// What happened on a page.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Kind {
+    /// A page was viewed.
+    PageView,
+    /// The visitor agreed to be recognised: two ids are one visitor from now on.
+    IdentityLink {
+        /// The id of before, one of ours.
+        previous: String,
+        /// The id from now on.
+        new: String,
+    },
+    /// Something that is counted.
+    Conversion(Box<BrowserConversion>),
+    /// Anything else.
+    Interaction,
+}
+
+impl BrowserEvent {
+    /// Whether the visitor agreed to be measured.
+    pub fn may_measure(&self) -> bool {
+        self.consent.analytics == Some(true)
+    }
+
+    /// Keeps a cookie of an ad platform, if the visitor agreed to that; what the event itself told stands.
+    pub fn keep_cookie(&mut self, name: &str, value: &str) {
+        if self.consent.advertising == Some(true)
+            && BROWSER_COOKIES.contains(&name)
+            && text::check(value, MOST_OF_COOKIE).is_ok()
+        {
+            self.browser_ids
+                .entry(name.to_owned())
+                .or_insert_with(|| value.to_owned());
+        }
+    }
+}
