@@ -16,6 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::conversions::Recorder;
+use crate::destinations::Destinations;
 use crate::platform::client_ip::TrustedProxies;
 use crate::platform::clock::Clock;
 use crate::platform::daily_salts::DailySalts;
@@ -36,6 +37,8 @@ pub struct Collector {
     pub salts: Arc<DailySalts>,
     /// Where moments of visits go.
     pub tracker: Tracker,
+    /// Where conversions are forwarded to.
+    pub destinations: Arc<Destinations>,
     /// Where conversions go.
     pub recorder: Recorder,
     /// Seals personal data.

@@ -27,7 +27,7 @@ pub struct Taken {
     pub visitor_id: String,
     /// Whether the visitor agreed to be recognised.
     pub recognised: bool,
-    /// False where the database refuses it for good; what a crawler sends is taken and not kept.
+    /// False where the database refuses it for good; a crawler's visit is taken and not kept.
     pub stored: bool,
 }
 
@@ -51,17 +51,17 @@ impl Received<'_> {
                 recognised: event.may_measure() && !crawler,
                 stored: true,
             });
-            if crawler {
-                continue;
-            }
             for (name, value) in cookie::all(headers) {
                 event.keep_cookie(name, value);
             }
             let (moment, conversion) = self.moment(stream, event, visitor_id, user_agent);
-            moments.push((place, moment));
+            // A crawler's visits are not kept; what somebody reports as a conversion is, whoever reports it.
+            match crawler {
+                true => count("bot", 1),
+                false => moments.push((place, moment)),
+            }
             conversions.extend(conversion.map(|conversion| (place, conversion)));
         }
-        count("bot", taken.len() - moments.len());
         let (places, moments): (Vec<usize>, Vec<Moment>) = moments.into_iter().unzip();
         if !moments.is_empty() {
             let stored = self.collector.tracker.record(moments).await?;
@@ -152,12 +152,14 @@ impl Received<'_> {
         if conversions.is_empty() {
             return Ok(Vec::new());
         }
+        let destination_ids = self.collector.destinations.of(stream.tenant()).await;
         let origin = Origin {
             tenant: stream.tenant(),
             lookback_days: stream.lookback_days,
             source: Source::Sdk,
             key_id: None,
             received_at: self.received_at,
+            destination_ids: destination_ids.map_err(|error| Refusal::Unavailable(error.to_string()))?,
             activity_id: None,
         };
         let draft = |conversion| {

@@ -46,7 +46,8 @@ impl<'a> Visitor<'a> {
         if let Some(sent) = &event.visitor_id {
             return Ok(sent.clone());
         }
-        if event.consent.analytics != Some(false)
+        // Unknown consent is not consent.
+        if event.may_measure()
             && let Some(kept) = &self.cookie
         {
             return Ok(kept.clone());

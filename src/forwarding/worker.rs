@@ -18,15 +18,14 @@ const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 /// Fans out, and runs lanes, at most `most_lanes` at a time; ends when the service stops and what was under way is settled.
 pub async fn run(context: Arc<Context>, bell: Bell, most_lanes: usize) {
-    let planned = Arc::new(Notify::new());
-    let fanning = tokio::spawn(fan_out_all(Arc::clone(&context), bell, Arc::clone(&planned)));
-    run_lanes(&context, &planned, most_lanes).await;
-    if let Err(error) = fanning.await {
-        tracing::error!(%error, "fanning out ended badly");
-    }
+    let planned = Notify::new();
+    tokio::join!(
+        fan_out_all(&context, &bell, &planned),
+        run_lanes(&context, &planned, most_lanes),
+    );
 }
 
-async fn fan_out_all(context: Arc<Context>, bell: Bell, planned: Arc<Notify>) {
+async fn fan_out_all(context: &Context, bell: &Bell, planned: &Notify) {
     while !context.stop.is_cancelled() {
         let fan = async {
             let mut conn = context.pool.acquire().await?;

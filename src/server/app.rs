@@ -116,6 +116,7 @@ impl App {
             limits: collect::Limits::new(&config.collect, clock.clone()),
             salts,
             tracker,
+            destinations: Arc::clone(&destinations),
             recorder: recorder.clone(),
             sealer: sealer.clone(),
             clock: clock.clone(),
