@@ -11,7 +11,7 @@ pub mod store;
 
 pub use late_match::look_again;
 pub use outcome::{Credit, Match, Outcome, Receipt};
-pub use preview::Previewer;
+pub use preview::{Previewed, Previewer};
 pub use record::{Draft, Origin, Source};
 pub use recorder::Recorder;
 pub use steps::completed;

@@ -8,9 +8,19 @@ use sqlx::PgPool;
 use super::outcome::{Outcome, Receipt};
 use super::record::{Draft, Identity};
 use super::steps::{attribute_all, differs, find_repeats};
+use crate::attribution::Attribution;
+use crate::domain::touch::Touch;
 use crate::platform::db;
 use crate::platform::group_commit::Unavailable;
 use crate::platform::secrets::Sealer;
+
+/// What would become of a draft.
+pub struct Previewed {
+    /// Its outcome.
+    pub outcome: Outcome,
+    /// The touches that it would be credited to, oldest first.
+    pub journey: Vec<Touch>,
+}
 
 /// Tells what recording would find.
 #[derive(Clone)]
@@ -26,7 +36,7 @@ impl Previewer {
     }
 
     /// What would become of each draft; nothing is stored.
-    pub async fn preview(&self, drafts: &[Draft]) -> Result<Vec<Outcome>, Unavailable> {
+    pub async fn preview(&self, drafts: &[Draft]) -> Result<Vec<Previewed>, Unavailable> {
         let drafts: Vec<&Draft> = drafts.iter().collect();
         let look = async {
             let mut conn = self.pool.acquire().await?;
@@ -39,25 +49,28 @@ impl Previewer {
             .map_err(|error| Unavailable::Away(error.to_string()))?;
         // Those that would be stored now: an event that comes after one of them in the same request is its repeat.
         let mut firsts: HashMap<Identity<'_>, (&Draft, Receipt)> = HashMap::new();
-        let mut outcomes = Vec::with_capacity(drafts.len());
+        let mut previewed = Vec::with_capacity(drafts.len());
         for (place, (draft, attribution)) in drafts.iter().zip(attributions).enumerate() {
-            outcomes.push(
-                match (duplicates.remove(&place), firsts.entry(draft.identity())) {
-                    (Some(repeat), _) => repeat,
-                    (None, Entry::Vacant(first)) => {
-                        let (_, receipt) = first.insert((draft, Receipt::new(draft, attribution)));
-                        Outcome::Recorded(receipt.clone())
+            let journey = match &attribution {
+                Attribution::Matched(journey) => journey.clone(),
+                Attribution::Unmatched(_) => Vec::new(),
+            };
+            let outcome = match (duplicates.remove(&place), firsts.entry(draft.identity())) {
+                (Some(repeat), _) => repeat,
+                (None, Entry::Vacant(first)) => {
+                    let (_, receipt) = first.insert((draft, Receipt::new(draft, attribution)));
+                    Outcome::Recorded(receipt.clone())
+                }
+                (None, Entry::Occupied(first)) => {
+                    let (first, receipt) = first.get();
+                    Outcome::Duplicate {
+                        first: receipt.clone(),
+                        differs: differs(&first.content(), &draft.content(), &self.sealer),
                     }
-                    (None, Entry::Occupied(first)) => {
-                        let (first, receipt) = first.get();
-                        Outcome::Duplicate {
-                            first: receipt.clone(),
-                            differs: differs(&first.content(), &draft.content(), &self.sealer),
-                        }
-                    }
-                },
-            );
+                }
+            };
+            previewed.push(Previewed { outcome, journey });
         }
-        Ok(outcomes)
+        Ok(previewed)
     }
 }

@@ -114,9 +114,10 @@ fn delivery(pair: Pair, facts: &Facts, target: Option<&Target>, now: DateTime<Ut
 
 /// A destination as it is set now.
 pub struct Target {
-    destination: Destination,
+    /// The destination.
+    pub destination: Destination,
     /// None where its settings cannot be read: what is queued for it waits until they can.
-    platform: Option<(Name, Box<dyn Platform>)>,
+    pub platform: Option<(Name, Box<dyn Platform>)>,
 }
 
 impl Target {

@@ -9,6 +9,7 @@ pub mod listing;
 pub mod parcel;
 pub mod plan;
 pub mod platforms;
+mod preview;
 mod retry;
 mod sender;
 mod sources;
@@ -17,5 +18,6 @@ pub mod store;
 mod worker;
 
 pub use lane::Context;
+pub use preview::{Preview, Previewer};
 pub use sender::Sender;
 pub use worker::run;

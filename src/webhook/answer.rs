@@ -13,6 +13,7 @@ use super::refusal::{Audit, in_short};
 use crate::activity::Status;
 use crate::conversions::{Match, Outcome, Receipt};
 use crate::domain::faults::{Fault, Warning};
+use crate::forwarding::Preview;
 use crate::platform::marks::RefusedAs;
 use crate::platform::problem::VALIDATION_FAILED;
 
@@ -33,6 +34,9 @@ pub struct Accepted {
     session_matched: bool,
     attribution: Attribution,
     warnings: Vec<Warning>,
+    /// Of a dry run, what each destination would be sent.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub forwarding: Vec<Preview>,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for it")]
@@ -93,6 +97,7 @@ impl Accepted {
             session_matched: receipt.matched.is_matched(),
             attribution: Attribution::of(receipt.matched),
             warnings,
+            forwarding: Vec::new(),
         })
     }
 }

@@ -4,6 +4,7 @@ use axum::Json;
 use axum::http::{HeaderMap, HeaderValue};
 use axum::response::{IntoResponse as _, Response};
 use serde_json::value::RawValue;
+use uuid::Uuid;
 
 use super::Webhook;
 use super::answer::{Accepted, Item, Many};
@@ -14,6 +15,8 @@ use crate::conversions::{Draft, Origin, Outcome, Source, completed};
 use crate::domain::conversion::{Arrival, Conversion, parse};
 use crate::domain::faults::{Fault, Warning};
 use crate::domain::topic::{Topic, UnknownTopic};
+use crate::domain::touch::Touch;
+use crate::forwarding::Preview;
 use crate::keys::Key;
 use crate::platform::http_body::read_json;
 use crate::platform::marks::Recorded;
@@ -57,12 +60,16 @@ impl Received<'_> {
         let conversion_id = conversion.conversion_id.clone();
         let topic = conversion.topic;
         let origin = self.origin().await?;
-        let mut outcomes = self
+        let looked_at = self
+            .call
+            .is_dry_run()
+            .then(|| (conversion.clone(), origin.destination_ids.clone()));
+        let (mut outcomes, mut journeys) = self
             .record(vec![self.draft(origin, conversion)?], false, 0)
             .await?;
         let recorded = counted(&outcomes);
         let outcome = outcomes.pop().unwrap_or(Outcome::Unstorable);
-        let answer = Accepted::new(
+        let mut answer = Accepted::new(
             topic.as_str(),
             conversion_id,
             warnings,
@@ -70,6 +77,10 @@ impl Received<'_> {
             self.call.is_dry_run(),
         )
         .ok_or_else(|| Refusal::Unstorable(vec![unstorable()]))?;
+        if let Some((conversion, Some(destination_ids))) = looked_at {
+            let journey = journeys.pop().unwrap_or_default();
+            answer.forwarding = self.forwarding(&conversion, &destination_ids, &journey).await?;
+        }
         Ok(self.marked(Json(answer).into_response(), recorded))
     }
 
@@ -113,7 +124,7 @@ impl Received<'_> {
             return Ok(response);
         }
         let rejected = events.len() - drafts.len();
-        let outcomes = self.record(drafts, true, rejected).await?;
+        let (outcomes, _) = self.record(drafts, true, rejected).await?;
         let recorded = counted(&outcomes);
         let mut outcomes = outcomes.into_iter();
         let results = sent.into_iter().enumerate().map(|(index, sent)| match sent {
@@ -185,23 +196,41 @@ impl Received<'_> {
         .map_err(|error| Refusal::Unavailable(error.to_string()))
     }
 
-    /// Records, or for a dry run only looks.
+    /// What each destination would be sent of a dry run.
+    async fn forwarding(
+        &self,
+        conversion: &Conversion,
+        destination_ids: &[Uuid],
+        journey: &[Touch],
+    ) -> Result<Vec<Preview>, Refusal> {
+        let (tenant, event_id) = (self.call.stream.tenant(), self.webhook.clock.new_id());
+        let forwarding = &self.webhook.forwarding;
+        forwarding
+            .preview(tenant, destination_ids, event_id, conversion, journey)
+            .await
+            .map_err(|error| Refusal::Unavailable(error.to_string()))
+    }
+
+    /// Records, or for a dry run only looks; then with the touches that each would be credited to.
     async fn record(
         &self,
         drafts: Vec<Draft>,
         array: bool,
         rejected: usize,
-    ) -> Result<Vec<Outcome>, Refusal> {
+    ) -> Result<(Vec<Outcome>, Vec<Vec<Touch>>), Refusal> {
         let mut entry = entry(self.call, Some(self.key), &self.webhook.clock);
         entry.rejected = i32::try_from(rejected).unwrap_or(i32::MAX);
         if !self.call.is_dry_run() {
-            return Ok(self.webhook.recorder.record(drafts, array, Some(entry)).await?);
+            let outcomes = self.webhook.recorder.record(drafts, array, Some(entry)).await?;
+            return Ok((outcomes, Vec::new()));
         }
-        let outcomes = self.webhook.previewer.preview(&drafts).await?;
+        let previewed = self.webhook.previewer.preview(&drafts).await?.into_iter();
+        let (outcomes, journeys): (Vec<Outcome>, Vec<Vec<Touch>>) =
+            previewed.map(|one| (one.outcome, one.journey)).unzip();
         self.webhook
             .filer
             .file(completed(entry, &drafts, array, &outcomes));
-        Ok(outcomes)
+        Ok((outcomes, journeys))
     }
 
     /// Marks an answer whose events were committed.

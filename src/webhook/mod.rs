@@ -14,6 +14,7 @@ use std::sync::Arc;
 use crate::activity;
 use crate::conversions::{Previewer, Recorder};
 use crate::destinations::Destinations;
+use crate::forwarding;
 use crate::keys::{Allowances, Authenticator, LastUsed};
 use crate::platform::client_ip::TrustedProxies;
 use crate::platform::clock::Clock;
@@ -38,6 +39,8 @@ pub struct Webhook {
     pub recorder: Recorder,
     /// Where dry runs go.
     pub previewer: Previewer,
+    /// Tells a dry run what would be forwarded.
+    pub forwarding: forwarding::Previewer,
     /// Where the audit rows of refused requests go.
     pub filer: activity::Filer,
     /// Seals personal data.

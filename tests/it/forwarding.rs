@@ -219,6 +219,46 @@ async fn nothing_is_sent_without_consent_and_each_reason_shows(pool: PgPool) {
 }
 
 #[sqlx::test]
+async fn a_dry_run_shows_what_would_be_sent(pool: PgPool) {
+    let (app, double) = (TestApp::start(pool).await, Double::start().await);
+    destination(&app, &double.url, |_| ()).await;
+    destination(&app, &double.url, |d| d.policy = Policy::OwnClick).await;
+    app.session("v-1", 1.0, "utm_source=google&gclid=x").await;
+    let dry = |body: Value| {
+        let url = format!("{}?dry_run=true", app.webhook("purchase"));
+        let request = app
+            .http
+            .post(url)
+            .bearer_auth(&app.token)
+            .header("content-type", "application/json");
+        crate::support::Answer::of(request.body(body.to_string()))
+    };
+    let answer = dry(consented("o-1", "v-1")).await;
+    assert_eq!(answer.status, 200, "{answer:?}");
+    let forwarding = answer.body["forwarding"].as_array().unwrap();
+    let sent = forwarding.iter().find(|one| one["state"] == "queued").unwrap();
+    assert_eq!(sent["payload"]["event_id"], "o-1");
+    assert!(!answer.body.to_string().contains("jane@"), "{answer:?}");
+    let not_sent = forwarding
+        .iter()
+        .find(|one| one["state"] == "suppressed")
+        .unwrap();
+    assert_eq!(not_sent["reason"], "not_own_click");
+    let mut denied = consented("o-1", "v-1");
+    denied["consent"] = json!({ "advertising": false });
+    let answer = dry(denied).await;
+    let reasons: Vec<&Value> = answer.body["forwarding"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| &one["reason"])
+        .collect();
+    assert_eq!(reasons, ["consent_denied", "consent_denied"]);
+    assert_eq!(app.count("outbox").await + app.count("deliveries").await, 0);
+    assert!(double.event_ids().is_empty());
+}
+
+#[sqlx::test]
 async fn a_late_match_is_sent_after_all(pool: PgPool) {
     let (app, double) = (TestApp::start(pool).await, Double::start().await);
     destination(&app, &double.url, |_| ()).await;

@@ -77,7 +77,19 @@ fn parcel(
     visits: &[Visit],
     sealer: &Sealer,
 ) -> Option<Parcel> {
-    let mut user_data = user_data(conversion, sealer)?;
+    let user_data = user_data(conversion, sealer)?;
+    assemble(conversion, user_data, purchase, refund, visits, sealer)
+}
+
+/// A parcel of its parts.
+pub fn assemble(
+    conversion: &StoredConversion,
+    mut user_data: UserData,
+    purchase: Option<&StoredConversion>,
+    refund: Option<Refund>,
+    visits: &[Visit],
+    sealer: &Sealer,
+) -> Option<Parcel> {
     if let Some(purchase) = purchase {
         user_data.fill_from(&self::user_data(purchase, sealer).unwrap_or_default());
     }
@@ -129,8 +141,8 @@ fn consent_of(payload: &str) -> Consent {
     told.and_then(|told| told.consent).unwrap_or_default()
 }
 
-/// What is left of a purchase after its refunds; none without a value, and nothing where more was given back than was paid.
-fn adjustment(purchase: &StoredConversion, sequence: i64, total: Decimal) -> Option<Adjustment> {
+/// What is left of a purchase after its refunds, which are so many and gave back so much; none without a value, and nothing where more was given back than was paid.
+pub fn adjustment(purchase: &StoredConversion, sequence: i64, total: Decimal) -> Option<Adjustment> {
     let paid = money(purchase)?;
     Some(Adjustment {
         purchase_time: purchase.event_time,

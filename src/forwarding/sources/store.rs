@@ -121,6 +121,54 @@ pub async fn visits(
         .collect())
 }
 
+/// Sessions as the visits of one conversion's journey, which has these clicks.
+pub async fn visits_of_sessions(
+    conn: &mut PgConnection,
+    property_id: Uuid,
+    event_id: Uuid,
+    clicks: &[(&str, DateTime<Utc>)],
+) -> Result<Vec<Visit>, sqlx::Error> {
+    let rows = sqlx::query!(
+        r#"select s.session_id, w.clicked_at as "clicked_at!", s.landing_url, s.referrer, s.click_ids as "click_ids: Json<BTreeMap<String, String>>",
+               s.browser_ids as "browser_ids: Json<BTreeMap<String, String>>", s.consent as "consent: Json<Consent>", s.client_sealed
+           from unnest($2::text[], $3::timestamptz[]) with ordinality as w(session_id, clicked_at, position)
+           join sessions s on s.property_id = $1 and s.session_id = w.session_id
+           order by w.position"#,
+        property_id,
+        &clicks.iter().map(|(session_id, _)| *session_id).collect::<Vec<_>>() as &[&str],
+        &clicks.iter().map(|(_, clicked_at)| *clicked_at).collect::<Vec<_>>(),
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows
+        .into_iter()
+        .map(|row| Visit {
+            event_id,
+            session_id: row.session_id,
+            clicked_at: row.clicked_at,
+            landing_url: row.landing_url,
+            referrer: row.referrer,
+            click_ids: row.click_ids.map(|json| json.0).unwrap_or_default(),
+            browser_ids: row.browser_ids.map(|json| json.0).unwrap_or_default(),
+            consent: row.consent.map(|json| json.0).unwrap_or_default(),
+            client_sealed: row.client_sealed,
+        })
+        .collect())
+}
+
+/// Whether a property takes unknown consent for granted.
+pub async fn unknown_consent_granted(
+    conn: &mut PgConnection,
+    property_id: Uuid,
+) -> Result<bool, sqlx::Error> {
+    sqlx::query_scalar!(
+        "select unknown_consent_granted from properties where property_id = $1",
+        property_id
+    )
+    .fetch_one(conn)
+    .await
+}
+
 /// The purchase of each refund, by the refund's id.
 pub async fn purchases(
     conn: &mut PgConnection,
