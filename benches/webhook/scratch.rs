@@ -79,7 +79,11 @@ impl Scratch {
     /// No conversions, and nothing left to write from before.
     pub async fn fresh(&self) {
         let mut conn = self.pool.acquire().await.unwrap();
-        run(&mut conn, "truncate conversions, credits, activity, awaited_visitors, outbox, deliveries".to_owned()).await;
+        run(
+            &mut conn,
+            "truncate conversions, credits, activity, awaited_visitors, outbox, deliveries".to_owned(),
+        )
+        .await;
         // Not everybody may; then the next cell pays for the last one.
         let _refused = sqlx::query("checkpoint").execute(&mut *conn).await;
     }
