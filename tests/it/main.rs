@@ -9,6 +9,9 @@
 mod arrays;
 mod authentication;
 mod bad_input;
+mod collecting;
+mod collecting_across_origins;
+mod collecting_hostile;
 mod command_line;
 mod conformance;
 mod documentation;

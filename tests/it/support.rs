@@ -172,6 +172,28 @@ impl TestApp {
             .header("content-type", "application/json")
     }
 
+    /// A browser's event of this name.
+    pub fn event(&self, name: &str, fields: &Value) -> Value {
+        let mut event = json!({ "event_name": name, "attribution_id": self.attribution_id, "page_location": "https://shop.example/" });
+        for (field, value) in fields.as_object().unwrap() {
+            event[field] = value.clone();
+        }
+        event
+    }
+
+    /// A request to the collector that a test may still change.
+    pub fn page(&self) -> reqwest::RequestBuilder {
+        self.clock.advance(chrono::Duration::microseconds(1));
+        self.http
+            .post(self.url("/api/events"))
+            .header("content-type", "text/plain;charset=UTF-8")
+    }
+
+    /// Sends an event as a page would.
+    pub async fn tell(&self, name: &str, fields: Value) -> Answer {
+        Answer::of(self.page().body(self.event(name, &fields).to_string())).await
+    }
+
     /// A lead under another key.
     pub fn with_key(&self, token: &str) -> reqwest::RequestBuilder {
         self.http

@@ -49,7 +49,7 @@ const KNOWN: [&str; 23] = [
 ];
 
 /// Fields that tell of the browser and not of the conversion: they are read, and not kept with it.
-const OF_BROWSER: [&str; 17] = [
+const OF_BROWSER: [&str; 16] = [
     "adblock_detected",
     "adblock_platforms",
     "attribution_id",
@@ -66,7 +66,6 @@ const OF_BROWSER: [&str; 17] = [
     "timezone",
     "timezone_offset",
     "viewport_resolution",
-    "visitor_id",
 ];
 
 /// Reads one event. All faults at once, or the event.
@@ -271,6 +270,7 @@ fn of_conversion<'a>(event: &Object<'a>, topic: Topic, told: &Told, id_is_made: 
     let keeps = |name: &str| match name {
         "event_name" => topic == Topic::Custom,
         "user_id" => told.user_id.is_some(),
+        "visitor_id" => told.consent.analytics != Some(false),
         // Empty, or it would have been taken.
         "conversion_id" | "transaction_id" => !id_is_made,
         _ => !OF_BROWSER.contains(&name),
@@ -465,10 +465,8 @@ mod tests {
             assert_eq!(conversion.user_id.as_deref(), user, "{analytics}");
             let kept = conversion.payload + &conversion.personal.unwrap_or_default();
             assert_eq!(kept.contains("u-1"), user.is_some(), "{kept}");
-            assert!(
-                !kept.contains("v-9") && !kept.contains("secret") && !kept.contains("fb.1"),
-                "{kept}"
-            );
+            assert_eq!(kept.contains("v-9"), visitor.is_some(), "{kept}");
+            assert!(!kept.contains("secret") && !kept.contains("fb.1"), "{kept}");
         }
         let event = event("login", fields(json!(null), json!(true))).unwrap();
         assert_eq!(
