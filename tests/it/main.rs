@@ -9,6 +9,8 @@
 mod arrays;
 mod authentication;
 mod bad_input;
+mod browser;
+mod browser_support;
 mod command_line;
 mod conformance;
 mod documentation;
@@ -23,6 +25,7 @@ mod postgres_killed;
 mod ranks;
 mod recording;
 mod retention;
+mod screenshots;
 mod shop;
 mod support;
 mod tracking;
