@@ -84,7 +84,10 @@ impl Verdict {
                 "The order came without a visitor id: the page's script had not run, or was blocked."
                     .to_owned()
             }
-            ("unknown_visitor", ..) => "No session of this visitor is known.".to_owned(),
+            ("unknown_visitor", ..) => {
+                "No session of this visitor is known yet. When one turns up, the order is looked at again."
+                    .to_owned()
+            }
             ("outside_lookback", ..) => format!(
                 "The visitor's last session is {} days old; only {} days count.",
                 of.nearest_session_days.unwrap_or_default(),
