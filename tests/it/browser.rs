@@ -249,6 +249,40 @@ async fn a_no_leaves_nothing_behind(pool: PgPool) {
 }
 
 #[sqlx::test]
+async fn a_yes_taken_back_empties_the_device(pool: PgPool) {
+    let visit = Visit::start(pool).await;
+    visit.open("").await;
+    visit.choose("granted").await;
+    let visitor = visit.browser.visitor_id().await;
+    let kept = visit.browser.kept().await;
+    assert_eq!(kept["local"], json!({ "_trdt_vid": visitor }));
+    assert!(kept["cookie"].as_str().unwrap().contains(&visitor), "{kept}");
+
+    visit.open("products/tote").await;
+    visit.browser.click("#consent-open").await;
+    visit.choose("denied").await;
+    assert_eq!(
+        visit.browser.kept().await,
+        json!({ "cookie": "", "local": {}, "session": {} })
+    );
+    // The next page begins with the no, and does not ask again.
+    visit.open("").await;
+    assert!(visit.browser.visitor_id().await.starts_with("fp_"));
+    assert_eq!(
+        visit
+            .browser
+            .run("return document.getElementById('consent').hidden")
+            .await,
+        true
+    );
+    assert_eq!(
+        visit.browser.kept().await,
+        json!({ "cookie": "", "local": {}, "session": {} })
+    );
+    visit.quiet().await;
+}
+
+#[sqlx::test]
 async fn who_comes_back_directly_credits_the_ad(pool: PgPool) {
     let visit = Visit::start(pool).await;
     visit.open(&visit.ad("search").await).await;
