@@ -4,7 +4,7 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test bench check check-format check-lints check-docs check-scripts sqlx clean-postgres toolchain
+.PHONY: help demo test screenshots bench check check-format check-lints check-docs check-scripts sqlx clean-postgres toolchain browser
 
 # rustup puts cargo here, and not every shell has it on PATH.
 export PATH := $(PATH):$(or $(CARGO_HOME),$(HOME)/.cargo)/bin
@@ -23,8 +23,11 @@ demo: toolchain ## Builds the service and runs it on a small shop's data, kept i
 	cargo build --release --locked
 	url=$$(scripts/postgres url demo); DATABASE_URL=$$url exec $(TARGET)/release/trustdata demo
 
-test: toolchain ## Runs all tests; some of them: make test ARGS=name
+test: toolchain browser ## Runs all tests; some of them: make test ARGS=name
 	url=$$(scripts/postgres url test); DATABASE_URL=$$url cargo test --locked $(ARGS)
+
+screenshots: toolchain browser ## Makes pictures of the demo shop's pages in target/screenshots
+	url=$$(scripts/postgres url test); DATABASE_URL=$$url cargo test --locked --test it -- --ignored screenshots
 
 bench: toolchain ## Measures the webhook on this machine and prints the table
 	url=$$(scripts/postgres url bench); DATABASE_URL=$$url cargo bench --locked --bench webhook
@@ -60,3 +63,6 @@ clean-postgres: ## Stops the private Postgres servers and deletes their data, th
 toolchain:
 	@command -v cargo >/dev/null || { echo 'cargo was not found: install Rust (https://rustup.rs), or put the folder that has cargo on PATH.' >&2; exit 1; }
 	@scripts/system-packages cc
+
+browser:
+	@scripts/system-packages chromium

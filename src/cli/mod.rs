@@ -7,7 +7,7 @@
 
 mod args;
 mod delivery;
-mod demo;
+pub mod demo;
 mod destination;
 mod doctor;
 mod key;

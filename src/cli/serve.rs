@@ -10,5 +10,5 @@ pub(super) async fn run(config: Config) -> Result<(), CliError> {
     } else {
         drop(connect_current(&config).await?);
     }
-    Ok(crate::server::run(config).await?)
+    Ok(crate::server::run(config, axum::Router::new()).await?)
 }

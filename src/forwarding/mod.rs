@@ -1,7 +1,7 @@
 //! Conversions on their way to the ad platforms.
 //!
 //! A [`parcel::Parcel`] has all that a platform may be told of one conversion; [`platforms`] turn parcels into requests, and answers into
-//! verdicts; both are pure. [`plan`] says what is sent and what is not; the [`worker`] keeps a lane going for each destination.
+//! verdicts; both are pure. [`plan`] says what is sent and what is not; the worker keeps a lane going for each destination.
 
 pub mod fan_out;
 mod lane;

@@ -46,6 +46,11 @@ pub struct App {
 impl App {
     /// Puts the service together over a database whose schema is up to date.
     pub async fn start(config: &Config, clock: Clock) -> Result<Self, StartError> {
+        Self::start_with(config, clock, Router::new()).await
+    }
+
+    /// Puts it together with further routes beside its own, inside the layer that is around them all.
+    pub async fn start_with(config: &Config, clock: Clock, also: Router) -> Result<Self, StartError> {
         let pool = db::pool(&config.database)?;
         let options = db::options(&config.database)?;
         let of_database = key_of_database(&mut *pool.acquire().await?, clock.now()).await?;
@@ -139,7 +144,7 @@ impl App {
             read_timeout: config.server.read_timeout,
         };
         Ok(Self {
-            public: router::public(Arc::new(webhook), Arc::new(collector), health),
+            public: router::public(Arc::new(webhook), Arc::new(collector), health, also),
             writers,
             draining,
             stop,

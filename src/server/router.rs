@@ -14,8 +14,8 @@ use crate::collect::{self, Collector};
 use crate::platform::problem::Problem;
 use crate::webhook::{self, Webhook};
 
-/// The public listener's routes.
-pub fn public(webhook: Arc<Webhook>, collector: Arc<Collector>, health: Health) -> Router {
+/// The public listener's routes; `also` are those that a command adds.
+pub fn public(webhook: Arc<Webhook>, collector: Arc<Collector>, health: Health, also: Router) -> Router {
     let only_get = async || Problem::method_not_allowed(Method::GET);
     let checks = Router::new()
         .route("/healthz", get(health::live).fallback(only_get))
@@ -24,7 +24,8 @@ pub fn public(webhook: Arc<Webhook>, collector: Arc<Collector>, health: Health) 
     layered(
         webhook::router(webhook)
             .merge(collect::router(collector))
-            .merge(checks),
+            .merge(checks)
+            .merge(also),
     )
 }
 

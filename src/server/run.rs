@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use axum::Router;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
@@ -40,8 +41,8 @@ pub enum StartError {
     TaskDied,
 }
 
-/// Serves until SIGTERM or SIGINT; the schema is up to date.
-pub async fn run(config: Config) -> Result<(), StartError> {
+/// Serves until SIGTERM or SIGINT; the schema is up to date. `also` are further routes of the public listener.
+pub async fn run(config: Config, also: Router) -> Result<(), StartError> {
     let _log = telemetry::start_log(&config.log);
     let metrics = telemetry::start_metrics()?;
     let bind = async |address: SocketAddr| {
@@ -53,7 +54,7 @@ pub async fn run(config: Config) -> Result<(), StartError> {
         bind(config.server.listen).await?,
         bind(config.server.internal_listen).await?,
     );
-    let mut app = App::start(&config, Clock::system()).await?;
+    let mut app = App::start_with(&config, Clock::system(), also).await?;
     let upkeep = metrics.clone();
     app.endless.spawn(async move {
         let mut tick = tokio::time::interval(std::time::Duration::from_secs(1));

@@ -9,6 +9,8 @@
 mod arrays;
 mod authentication;
 mod bad_input;
+mod browser;
+mod browser_support;
 mod collecting;
 mod collecting_across_origins;
 mod collecting_hostile;
@@ -26,6 +28,8 @@ mod postgres_killed;
 mod ranks;
 mod recording;
 mod retention;
+mod screenshots;
+mod shop;
 mod support;
 mod tracking;
 mod two_instances;

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use axum::Router;
 use chrono::{DateTime, Utc};
 use reqwest::StatusCode;
 use serde_json::{Value, json};
@@ -13,6 +14,7 @@ use sqlx::postgres::PgConnectOptions;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
+use trustdata::cli::demo::shop::Shop;
 use trustdata::domain::consent::Consent;
 use trustdata::domain::landing::Landing;
 use trustdata::domain::tenant::Tenant;
@@ -108,12 +110,16 @@ pub fn config_for(options: &PgConnectOptions) -> Config {
 pub async fn listen(app: &App) -> (SocketAddr, AbortOnDropHandle<()>) {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
+    (address, listen_on(listener, app))
+}
+
+fn listen_on(listener: tokio::net::TcpListener, app: &App) -> AbortOnDropHandle<()> {
     let routes = app
         .public
         .clone()
         .into_make_service_with_connect_info::<SocketAddr>();
     let server = tokio::spawn(async move { axum::serve(listener, routes).await.unwrap() });
-    (address, AbortOnDropHandle::new(server))
+    AbortOnDropHandle::new(server)
 }
 
 impl TestApp {
@@ -123,11 +129,31 @@ impl TestApp {
 
     /// Starts with a changed configuration.
     pub async fn start_with(pool: PgPool, change: impl FnOnce(&mut Config)) -> Self {
+        Self::start_beside(pool, change, |_, _, _| Router::new()).await
+    }
+
+    /// Starts as `trustdata demo` does, with the shop's pages.
+    pub async fn start_with_shop(pool: PgPool) -> Self {
+        let shop = |address, attribution_id, key: &str| {
+            let shop = Shop::new(
+                &format!("http://{address}").parse().unwrap(),
+                attribution_id,
+                key.into(),
+            );
+            shop.unwrap().routes()
+        };
+        Self::start_beside(pool, |_| {}, shop).await
+    }
+
+    /// `also` makes further routes from the service's address, stream and key.
+    async fn start_beside(
+        pool: PgPool,
+        change: impl FnOnce(&mut Config),
+        also: impl FnOnce(SocketAddr, Uuid, &str) -> Router,
+    ) -> Self {
         let mut config = config_for(&pool.connect_options());
         change(&mut config);
         let clock = Clock::fixed(now());
-        let app = App::start(&config, clock.clone()).await.unwrap();
-        let (address, server) = listen(&app).await;
         let mut conn = pool.acquire().await.unwrap();
         let property = streams::Property {
             property_id: clock.new_id(),
@@ -140,6 +166,11 @@ impl TestApp {
         let stream = new_stream(&clock, property.property_id);
         streams::store::insert_stream(&mut conn, &stream).await.unwrap();
         let (key_id, token) = new_key(&pool, &clock, stream.property_id, stream.attribution_id, |_| {}).await;
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let also = also(address, stream.attribution_id, &token);
+        let app = App::start_with(&config, clock.clone(), also).await.unwrap();
+        let server = listen_on(listener, &app);
         Self {
             address,
             pool,

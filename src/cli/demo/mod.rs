@@ -1,12 +1,17 @@
 //! `trustdata demo`: a small shop to try everything on.
 
+pub mod shop;
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::{Connection as _, PgConnection};
+use url::Url;
 use uuid::Uuid;
 
-use super::{CliError, connect, key, migrate, output, property, serve, stream, user};
+use super::{CliError, connect, key, migrate, output, property, stream, user};
 use crate::keys::{self, DEFAULT_RATE_LIMIT};
 use crate::platform::clock::Clock;
 use crate::platform::config::Config;
@@ -16,6 +21,7 @@ use crate::sessions::store::AlreadyThere;
 use crate::sessions::{self, Session, import};
 use crate::streams::{self, Stream};
 use crate::users;
+use shop::Shop;
 
 const PROPERTY: &str = "Demo shop";
 const STREAM: &str = "Demo shop website";
@@ -78,7 +84,7 @@ const VISITS: [(&str, i64, &str, &str); 11] = [
 ];
 
 /// What the reader is told.
-struct Shop {
+struct Opened {
     stream: Stream,
     key: String,
     /// Of the user made just now.
@@ -95,7 +101,23 @@ pub(super) async fn run(config: Config) -> Result<(), CliError> {
     };
     drop(conn);
     output::say(&welcome(&shop, &config))?;
-    serve::run(config).await
+    let refused =
+        |error: &dyn std::fmt::Display| CliError::Refusal(format!("the shop cannot be opened: {error}"));
+    let service = own_address(config.server.listen).map_err(|error| refused(&error))?;
+    let pages = Shop::new(&service, shop.stream.attribution_id, shop.key.into());
+    let pages = pages.map_err(|error| refused(&error))?;
+    Ok(crate::server::run(config, pages.routes()).await?)
+}
+
+/// Where the service finds itself. Not `public_url`: the proxy that it names need not be there in a demo.
+fn own_address(mut listen: SocketAddr) -> Result<Url, url::ParseError> {
+    if listen.ip().is_unspecified() {
+        listen.set_ip(match listen.ip() {
+            IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+            IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+        });
+    }
+    Url::parse(&format!("http://{listen}"))
 }
 
 /// The demo's stream, none in an empty database; an error in a database that has something else.
@@ -124,10 +146,10 @@ async fn existing(conn: &mut PgConnection) -> Result<Option<Stream>, CliError> {
 }
 
 /// Another run: keeps everything and makes a fresh key, for the earlier ones cannot be shown again.
-async fn reopen(conn: &mut PgConnection, stream: Stream) -> Result<Shop, CliError> {
+async fn reopen(conn: &mut PgConnection, stream: Stream) -> Result<Opened, CliError> {
     let fresh = key::generate(&stream, KEY.to_owned(), DEFAULT_RATE_LIMIT, &Clock::system()).await?;
     keys::store::insert(conn, &fresh.key, &fresh.hash).await?;
-    Ok(Shop {
+    Ok(Opened {
         stream,
         key: fresh.token.expose().to_owned(),
         password: None,
@@ -135,7 +157,7 @@ async fn reopen(conn: &mut PgConnection, stream: Stream) -> Result<Shop, CliErro
 }
 
 /// The first run: everything, or nothing.
-async fn open(conn: &mut PgConnection, config: &Config) -> Result<Shop, CliError> {
+async fn open(conn: &mut PgConnection, config: &Config) -> Result<Opened, CliError> {
     let clock = Clock::system();
     let property = property::new(PROPERTY.to_owned(), &clock);
     let mut stream = stream::new(property.property_id, STREAM.to_owned(), &clock);
@@ -160,7 +182,7 @@ async fn open(conn: &mut PgConnection, config: &Config) -> Result<Shop, CliError
     )
     .await?;
     transaction.commit().await?;
-    Ok(Shop {
+    Ok(Opened {
         stream,
         key: fresh.token.expose().to_owned(),
         password: made.then_some(password),
@@ -188,7 +210,7 @@ fn visits(stream: &Stream, now: DateTime<Utc>) -> Result<Vec<(Uuid, Session)>, C
         .collect()
 }
 
-fn welcome(shop: &Shop, config: &Config) -> String {
+fn welcome(shop: &Opened, config: &Config) -> String {
     let base = config.server.base_url();
     let internal = config.server.internal_listen;
     let webhook = format!("{base}/webhooks/custom/{}/purchase", shop.stream.attribution_id);
@@ -207,7 +229,9 @@ fn welcome(shop: &Shop, config: &Config) -> String {
         ),
     };
     format!(
-        "{PROPERTY}: attribution ID {id}\n{opened}\n\
+        "Shop {base}/shop/\n\
+         Come in by an ad, say yes to the cookies, and buy a bag: the last page shows which ad gets the credit.\n\n\
+         {PROPERTY}: attribution ID {id}\n{opened}\n\
          Send a purchase (demo-visitor-1 clicked an ad for it):\n\n{send}\n\n\
          The same as a dry run, which stores nothing:\n\n{dry}\n\n\
          User      {sign_in}; the dashboard at {base}/ is not in this version\n\
