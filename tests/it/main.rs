@@ -23,6 +23,7 @@ mod postgres_killed;
 mod ranks;
 mod recording;
 mod retention;
+mod stubs;
 mod support;
 mod tracking;
 mod two_instances;
