@@ -19,6 +19,7 @@ pub mod conversions;
 pub mod destinations;
 // 3 doors
 pub mod collect;
+pub mod stubs;
 pub mod webhook;
 // 4 shell
 pub mod cli;

@@ -15,6 +15,7 @@ use crate::forwarding::platforms::Name;
 use crate::forwarding::state::State;
 use crate::keys::{DEFAULT_RATE_LIMIT, MOST_RATE_LIMIT};
 use crate::platform::config::Config;
+use crate::stubs::WebhookKey;
 
 /// Characters of a name, at most.
 const MAX_NAME: usize = 200;
@@ -92,6 +93,23 @@ pub(super) enum Command {
     /// Make people who may sign in to the dashboard.
     #[command(subcommand, after_help = help!("trustdata user create --email ann@shop.example"))]
     User(UserCommand),
+    /// Stand in for the ad platforms: check what is forwarded as strictly as their references say, and answer as documented.
+    ///
+    /// Needs no database. Each platform has a base URL of its own, http://ADDR/meta and so on: put it into a destination's base URL, or into
+    /// forwarding.platforms.NAME.base_url. Any credentials are taken, but for tokens that begin with "expired". Access tokens are renewed at
+    /// http://ADDR/google_data_manager/token and http://ADDR/linkedin/oauth/v2/accessToken (forwarding.platforms.NAME.token_url).
+    ///
+    /// POST /_control tells a stub to fail: {"platform":"meta","mode":"rate_limited","times":3}. `times` is 1 when left out, and 0 is until it
+    /// is told otherwise. GET /_control shows what is set, GET /_requests the last 100 requests with their faults.
+    ///
+    /// Modes: ok, the default; timeout, an answer after `seconds` (30); server_error; rate_limited; partial, which refuses the event with
+    /// `event_id`, else the first, in the platform's own way; error_in_200, a failure behind a status of 200; token_expired; html, the page of
+    /// an edge in trouble.
+    #[command(after_help = help!(
+        "trustdata stub-platforms",
+        "trustdata stub-platforms --listen 127.0.0.1:8090 --record requests.ndjson",
+    ))]
+    StubPlatforms(StubPlatforms),
     /// Check configuration, database, migrations, clock and workers; say what to mend.
     ///
     /// Exit code 1 when a check fails; a warning is no failure.
@@ -116,6 +134,19 @@ impl Listeners {
         config.server.internal_listen = self.internal_listen.unwrap_or(config.server.internal_listen);
         config
     }
+}
+
+#[derive(Debug, ClapArgs)]
+pub(super) struct StubPlatforms {
+    /// Address to listen on.
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8090")]
+    pub(super) listen: SocketAddr,
+    /// A file that each request is appended to, a line of JSON each: platform, path, body, verdict, faults. Tokens are left out.
+    #[arg(long, value_name = "FILE")]
+    pub(super) record: Option<PathBuf>,
+    /// The secret that webhooks to http://ADDR/webhook/... are signed with.
+    #[arg(long, value_name = "SECRET", default_value = WebhookKey::DEFAULT)]
+    pub(super) webhook_secret: WebhookKey,
 }
 
 #[derive(Debug, Clone, Copy, ClapArgs)]

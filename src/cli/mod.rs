@@ -17,6 +17,7 @@ mod property;
 mod serve;
 mod session;
 mod stream;
+mod stub_platforms;
 mod user;
 
 use std::process::ExitCode;
@@ -120,6 +121,10 @@ async fn run(args: Args) -> Result<ExitCode, CliError> {
         Command::Delivery(command) => delivery::run(&config, command).await?,
         Command::Session(command) => return session::run(&config, command).await,
         Command::User(command) => user::run(&config, command).await?,
+        Command::StubPlatforms(args) => {
+            let record = args.record.as_deref();
+            stub_platforms::run(&config, args.listen, record, args.webhook_secret).await?;
+        }
         Command::Doctor(_) => {}
     }
     Ok(ExitCode::SUCCESS)

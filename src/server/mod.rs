@@ -10,4 +10,5 @@ mod run;
 mod settings_listener;
 
 pub use app::App;
+pub use listen::{Limits, serve as listen};
 pub use run::{StartError, run};

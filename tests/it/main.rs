@@ -30,6 +30,7 @@ mod recording;
 mod retention;
 mod screenshots;
 mod shop;
+mod stubs;
 mod support;
 mod tracking;
 mod two_instances;

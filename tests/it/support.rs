@@ -152,6 +152,9 @@ impl TestApp {
         also: impl FnOnce(SocketAddr, Uuid, &str) -> Router,
     ) -> Self {
         let mut config = config_for(&pool.connect_options());
+        // A machine that is busy with other things is slow, and that is not what these tests are about.
+        config.recorder.answer_within = Duration::from_secs(10);
+        config.tracker.answer_within = Duration::from_secs(10);
         change(&mut config);
         let clock = Clock::fixed(now());
         let mut conn = pool.acquire().await.unwrap();
