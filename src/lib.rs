@@ -9,14 +9,14 @@ pub mod platform;
 // 1 features
 pub mod activity;
 pub mod attribution;
-pub mod forwarding;
+pub mod destinations;
 pub mod keys;
 pub mod sessions;
 pub mod streams;
 pub mod users;
 // 2 pipeline
 pub mod conversions;
-pub mod destinations;
+pub mod forwarding;
 // 3 doors
 pub mod collect;
 pub mod stubs;

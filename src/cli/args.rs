@@ -95,9 +95,9 @@ pub(super) enum Command {
     User(UserCommand),
     /// Stand in for the ad platforms: check what is forwarded as strictly as their references say, and answer as documented.
     ///
-    /// Needs no database. Each platform has a base URL of its own, http://ADDR/meta and so on: put it into a destination's base URL, or into
-    /// forwarding.platforms.NAME.base_url. Any credentials are taken, but for tokens that begin with "expired". Access tokens are renewed at
-    /// http://ADDR/google_data_manager/token and http://ADDR/linkedin/oauth/v2/accessToken (forwarding.platforms.NAME.token_url).
+    /// Needs no database. Each platform has a base URL of its own, http://ADDR/meta and so on: give it to `destination create --base-url`, or
+    /// set forwarding.platforms.NAME.base_url and, for those with access tokens, token_url to the same with /token behind it. Webhooks are
+    /// taken at http://ADDR/webhook/..., signed with --webhook-secret. Any other credentials will do, but for those that begin with "expired".
     ///
     /// POST /_control tells a stub to fail: {"platform":"meta","mode":"rate_limited","times":3}. `times` is 1 when left out, and 0 is until it
     /// is told otherwise. GET /_control shows what is set, GET /_requests the last 100 requests with their faults.
@@ -294,9 +294,10 @@ pub(super) enum DestinationCommand {
     /// Make a destination. Its settings are sealed, and never shown again.
     ///
     /// Settings, a JSON object, by platform: meta {pixel_id, access_token, test_event_code?}; google_data_manager {operating_account_id,
-    /// login_account_id?, conversion_actions {topic: id}, client_id, client_secret, refresh_token}; tiktok {pixel_code, access_token}; ga4
-    /// {measurement_id, api_secret}; microsoft {tag_id, token}; linkedin {conversion_rules {topic: id}, access_token}; pinterest
-    /// {ad_account_id, token}; snapchat {pixel_id, token}; reddit {pixel_id, token}; webhook {url, secret}.
+    /// login_account_id?, conversion_actions {topic: id}, client_id, client_secret, refresh_token}; tiktok {pixel_code, access_token,
+    /// page_url?}; ga4 {measurement_id, api_secret}; microsoft {tag_id, token}; linkedin {conversion_rules {topic: id}, access_token}, or
+    /// client_id, client_secret and refresh_token in place of the token; pinterest {ad_account_id, token}; snapchat {pixel_id, token,
+    /// lead_event?, custom_event?}; reddit {pixel_id, token}; webhook {url, secret}.
     #[command(after_help = help!(
         "trustdata destination create --attribution-id ID --platform meta --name Meta --settings meta.json --json",
         "trustdata destination create --attribution-id ID --platform ga4 --name GA4 --settings - --topic purchase --topic lead=enquiry",

@@ -93,6 +93,7 @@ impl Server {
 pub struct Database {
     pub url: SecretString,
     pub max_connections: u32,
+    pub background_connections: u32,
     pub migrate: bool,
 }
 
@@ -142,7 +143,6 @@ pub struct Activity {
 #[expect(missing_docs, reason = "config/default.toml is the manual")]
 pub struct Forwarding {
     pub lanes: usize,
-    pub max_connections: u32,
     pub allowed_private_networks: Vec<IpNet>,
     pub platforms: BTreeMap<String, Platform>,
 }
@@ -330,6 +330,11 @@ fn check(config: &Config, figment: &Figment) -> Vec<String> {
             "2 to 1,000",
         ),
         (
+            "database.background_connections",
+            (2..=1000).contains(&config.database.background_connections),
+            "2 to 1,000",
+        ),
+        (
             "collect.requests_per_minute_per_address",
             EVENTS_A_MINUTE.contains(&config.collect.requests_per_minute_per_address.get()),
             "100 (one array body) to 1,000,000,000",
@@ -358,11 +363,6 @@ fn check(config: &Config, figment: &Figment) -> Vec<String> {
             "forwarding.lanes",
             (1..=10_000).contains(&config.forwarding.lanes),
             "1 to 10,000",
-        ),
-        (
-            "forwarding.max_connections",
-            (2..=1000).contains(&config.forwarding.max_connections),
-            "2 to 1,000",
         ),
         (
             "secrets.seal_key",

@@ -37,14 +37,14 @@ pub fn options(database: &config::Database) -> Result<PgConnectOptions, sqlx::Er
         .log_slow_statements(tracing::log::LevelFilter::Off, Duration::ZERO))
 }
 
-/// The pool for everything but the recorder, which owns its connections.
+/// The pool for what requests need, but for the recorder and the tracker, which own their connections.
 pub fn pool(database: &config::Database) -> Result<PgPool, sqlx::Error> {
     pool_of(database, database.max_connections, CONNECT_TIMEOUT)
 }
 
-/// A pool of its own for work that may wait for its turn.
-pub fn background_pool(database: &config::Database, connections: u32) -> Result<PgPool, sqlx::Error> {
-    pool_of(database, connections, BACKGROUND_TURN)
+/// The pool for work that no request waits for, so that it never holds what a request needs.
+pub fn background_pool(database: &config::Database) -> Result<PgPool, sqlx::Error> {
+    pool_of(database, database.background_connections, BACKGROUND_TURN)
 }
 
 fn pool_of(database: &config::Database, connections: u32, turn: Duration) -> Result<PgPool, sqlx::Error> {

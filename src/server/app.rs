@@ -84,13 +84,14 @@ impl App {
         )
         .await?;
         endless.spawn(listening);
+        let background = db::background_pool(&config.database)?;
         endless.spawn(background::retention(
-            pool.clone(),
+            background.clone(),
             clock.clone(),
             config.activity.retention_days,
             Arc::clone(&salts),
         ));
-        endless.spawn(background::late_matches(pool.clone(), clock.clone()));
+        endless.spawn(background::late_matches(background.clone(), clock.clone()));
         endless.spawn(background::gauges(
             pool.clone(),
             recorder.clone(),
@@ -99,7 +100,7 @@ impl App {
 
         let stop = CancellationToken::new();
         let context = forwarding::Context {
-            pool: db::background_pool(&config.database, config.forwarding.max_connections)?,
+            pool: background,
             sender: forwarding::Sender::new(
                 Outbound::new(&config.forwarding.allowed_private_networks)?,
                 config.forwarding.platforms.clone(),

@@ -86,7 +86,7 @@ fn is_rule(text: &str) -> bool {
 }
 
 fn judge(got: &Got, report: &mut Report) {
-    if got.path == "oauth/v2/accessToken" {
+    if is_token(got) {
         return judge_token(got, report);
     }
     report.expect(got, &Method::POST, got.path == "rest/conversionEvents");
@@ -129,6 +129,11 @@ fn judge(got: &Got, report: &mut Report) {
     });
 }
 
+/// Whether it is for the token endpoint: at its own path, or where a destination with a base URL of its own looks for it.
+fn is_token(got: &Got) -> bool {
+    matches!(got.path.as_str(), "oauth/v2/accessToken" | "token")
+}
+
 /// Whether the version is a month of the last year.
 fn is_current(got: &Got) -> bool {
     let Some(version) = got
@@ -151,7 +156,7 @@ fn error(status: u16, code: &str, message: &str) -> Reply {
 }
 
 fn answer(got: &Got, report: &Report) -> Reply {
-    if got.path == "oauth/v2/accessToken" {
+    if is_token(got) {
         return answer_token(report);
     }
     if report.route.is_some() {

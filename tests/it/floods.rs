@@ -126,7 +126,9 @@ async fn made_up_attribution_ids_do_not_take_all_connections(pool: PgPool) {
         .collect();
     tokio::time::sleep(Duration::from_millis(200)).await;
     assert_eq!(Answer::of(app.http.get(app.url("/readyz"))).await.status, 200);
-    tokio::time::sleep(Duration::from_millis(600)).await;
+    while strangers.iter().filter(|stranger| stranger.is_finished()).count() < 18 {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
     lock.rollback().await.unwrap();
     let mut told_to_wait = 0;
     for stranger in strangers {

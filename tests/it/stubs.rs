@@ -13,12 +13,12 @@ use serde_json::{Value, json};
 use tower::ServiceExt as _;
 use trustdata::forwarding::parcel::Parcel;
 use trustdata::forwarding::platforms::{
-    Answer, Endpoint, Event, Later, Name, Platform, Request, Sending, Verdict, oauth,
+    Answer, Endpoint, Event, Later, Name, Request, Sending, Verdict, oauth,
 };
 use trustdata::platform::clock::Clock;
 use trustdata::stubs::{self, Options};
 
-use crate::parcels::{cases, full, settings};
+use crate::parcels::{cases, full, platform, settings};
 use crate::support::now;
 
 /// What the webhook of these tests is signed with.
@@ -31,14 +31,6 @@ async fn start() -> Router {
         webhook_key: WEBHOOK_SECRET.parse().unwrap(),
     };
     stubs::router(options).await.unwrap()
-}
-
-fn platform(name: Name) -> Box<dyn Platform> {
-    let mut settings = settings(name);
-    if name == Name::Webhook {
-        settings["url"] = "http://stub.example/webhook/hook?shop=1".into();
-    }
-    name.read(&settings).ok().unwrap()
 }
 
 /// A request for the stub of this platform.
@@ -728,6 +720,7 @@ async fn access_tokens_are_renewed() {
     for (name, path) in [
         (Name::GoogleDataManager, "google_data_manager/token"),
         (Name::LinkedIn, "linkedin/oauth/v2/accessToken"),
+        (Name::LinkedIn, "linkedin/token"),
     ] {
         let mut settings = settings(name);
         if name == Name::LinkedIn {

@@ -160,7 +160,7 @@ impl Platform for Settings {
         };
         let timestamp = sending.now.timestamp().to_string();
         let signature = self.sign(&id, &timestamp, &body);
-        Request::json(self.url.clone(), body)
+        Request::json(self.url_at(sending.endpoint.base()), body)
             .header("webhook-id", id)
             .header("webhook-timestamp", timestamp)
             .header("webhook-signature", signature)
@@ -178,6 +178,14 @@ impl Platform for Settings {
 }
 
 impl Settings {
+    /// The URL that was set; where the operator names another base, its path and query there.
+    fn url_at(&self, base: &str) -> String {
+        match url::Url::parse(&self.url) {
+            Ok(url) if !base.is_empty() => format!("{base}{}", &url[url::Position::BeforePath..]),
+            _ => self.url.clone(),
+        }
+    }
+
     fn sign(&self, id: &str, timestamp: &str, body: &str) -> String {
         let mut mac = self.mac.clone();
         mac.update(format!("{id}.{timestamp}.{body}").as_bytes());
@@ -188,6 +196,19 @@ impl Settings {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn another_base() {
+        let settings = Settings {
+            url: "https://hooks.shop.example/a/b?c=d".to_owned(),
+            mac: Hmac::new_from_slice(&[0; 32]).unwrap(),
+        };
+        assert_eq!(settings.url_at(""), settings.url);
+        assert_eq!(
+            settings.url_at("http://127.0.0.1:8090/webhook"),
+            "http://127.0.0.1:8090/webhook/a/b?c=d"
+        );
+    }
 
     /// The example of the specification's reference libraries.
     #[test]
