@@ -176,7 +176,8 @@ mod tests {
     fn it_is_small() {
         for variant in VARIANTS.iter() {
             let encoding = variant.encoding.unwrap_or("plain");
-            println!("t.js {encoding}: {} bytes", variant.content.len());
+            // Past the test runner, which keeps what passing tests print to itself.
+            writeln!(std::io::stdout(), "t.js {encoding}: {} bytes", variant.content.len()).unwrap();
             assert!(encoding == "plain" || variant.content.len() <= 4096, "{encoding}");
         }
         assert_eq!(VARIANTS.len(), 3);
