@@ -177,7 +177,12 @@ mod tests {
         for variant in VARIANTS.iter() {
             let encoding = variant.encoding.unwrap_or("plain");
             // Past the test runner, which keeps what passing tests print to itself.
-            writeln!(std::io::stdout(), "t.js {encoding}: {} bytes", variant.content.len()).unwrap();
+            writeln!(
+                std::io::stdout(),
+                "t.js {encoding}: {} bytes",
+                variant.content.len()
+            )
+            .unwrap();
             assert!(encoding == "plain" || variant.content.len() <= 4096, "{encoding}");
         }
         assert_eq!(VARIANTS.len(), 3);
