@@ -10,6 +10,8 @@ use trustdata::domain::consent::Consent;
 use trustdata::domain::landing::Landing;
 use trustdata::domain::tenant::Tenant;
 use trustdata::platform::clock::Clock;
+use trustdata::sessions;
+use trustdata::sessions::store::Wanted;
 use trustdata::sessions::tracking::{Moment, apply};
 use uuid::Uuid;
 
@@ -34,8 +36,11 @@ fn visit(visitor: usize, at: DateTime<Utc>, campaign: Option<u8>) -> Moment {
 /// Visitor, start, end, campaign, page views.
 type Told = (String, i64, i64, Option<String>, i32);
 
-/// Time, whether without campaign, campaign: in this order they are told.
-type Event = (i64, bool, Option<String>);
+/// Visitor, click, campaign.
+type Touched = (String, i64, Option<String>);
+
+/// Time, whether without campaign, the campaign's key and its name: in this order they are told.
+type Event = (i64, bool, Option<i64>, Option<String>);
 
 /// All events of a visitor in order, as anybody would write it down first.
 fn oracle(moments: &[Moment]) -> BTreeSet<Told> {
@@ -43,13 +48,14 @@ fn oracle(moments: &[Moment]) -> BTreeSet<Told> {
     for moment in moments {
         let campaign = moment.landing.campaign.campaign.clone();
         let events = by_visitor.entry(&moment.visitor_id).or_default();
-        events.push((moment.at.timestamp(), campaign.is_none(), campaign));
+        let key = moment.landing.campaign_key();
+        events.push((moment.at.timestamp(), campaign.is_none(), key, campaign));
     }
     let mut all = BTreeSet::new();
     for (visitor, mut events) in by_visitor {
         events.sort();
         let mut running: Option<Told> = None;
-        for (at, _, campaign) in events {
+        for (at, _, _, campaign) in events {
             running = match running {
                 Some((id, start, end, of, views))
                     if at - end < INACTIVITY && (campaign.is_none() || campaign == of) =>
@@ -112,6 +118,56 @@ async fn any_order_and_any_writers_make_the_same_sessions(pool: PgPool) {
     let stored = stored(&pool).await;
     assert_eq!(stored.len(), expected.len());
     assert_eq!(stored.into_iter().collect::<BTreeSet<_>>(), expected);
+    assert_eq!(touches(&pool).await, touches_of(&expected));
+}
+
+/// What a conversion after all of it has to be credited to: the visits by campaigns, or else the last direct one.
+fn touches_of(sessions: &BTreeSet<Told>) -> BTreeSet<Touched> {
+    let mut by_visitor: BTreeMap<&str, Vec<(i64, Option<String>)>> = BTreeMap::new();
+    for (visitor, start, _, campaign, _) in sessions {
+        let visits = by_visitor.entry(visitor).or_default();
+        visits.push((*start, campaign.clone()));
+    }
+    let mut all = BTreeSet::new();
+    for (visitor, visits) in by_visitor {
+        let by_campaigns = visits.iter().filter(|(_, campaign)| campaign.is_some());
+        let counted: Vec<_> = match by_campaigns.clone().next() {
+            Some(_) => by_campaigns.collect(),
+            None => visits.iter().max().into_iter().collect(),
+        };
+        all.extend(
+            counted
+                .into_iter()
+                .map(|(start, campaign)| (visitor.to_owned(), *start, campaign.clone())),
+        );
+    }
+    all
+}
+
+async fn touches(pool: &PgPool) -> BTreeSet<Touched> {
+    let visitors: Vec<String> = (0..VISITORS).map(|visitor| format!("v-{visitor}")).collect();
+    let mut conn = pool.acquire().await.unwrap();
+    let mut all = BTreeSet::new();
+    for some in visitors.chunks(500) {
+        let wanted: Vec<Wanted<'_>> = some
+            .iter()
+            .map(|visitor| Wanted {
+                property_id: tenant().property_id,
+                visitor_id: visitor,
+                event_time: now() + TimeDelta::hours(4),
+                window_start: now() - TimeDelta::days(30),
+            })
+            .collect();
+        let found = sessions::store::touches(&mut conn, &wanted).await.unwrap();
+        for (visitor, touches) in some.iter().zip(found) {
+            all.extend(
+                touches
+                    .into_iter()
+                    .map(|touch| (visitor.clone(), touch.clicked_at.timestamp(), touch.campaign)),
+            );
+        }
+    }
+    all
 }
 
 #[sqlx::test]
