@@ -9,14 +9,17 @@ pub mod platform;
 // 1 features
 pub mod activity;
 pub mod attribution;
+pub mod audit;
 pub mod destinations;
 pub mod keys;
 pub mod sessions;
 pub mod streams;
+pub mod tokens;
 pub mod users;
 // 2 pipeline
 pub mod conversions;
 pub mod forwarding;
+pub mod settings;
 // 3 doors
 pub mod collect;
 pub mod stubs;

@@ -8,6 +8,7 @@ use secrecy::ExposeSecret as _;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use sqlx::{AssertSqlSafe, ConnectOptions as _, PgConnection};
 use trustdata::platform::clock::Clock;
+use trustdata::platform::token::{Scheme, Token};
 use trustdata::platform::{config, db};
 use trustdata::{keys, streams};
 use uuid::Uuid;
@@ -102,6 +103,7 @@ impl Scratch {
         for n in 0..count {
             let created_at = clock.now();
             let property = streams::Property {
+                unknown_consent_granted: false,
                 property_id: clock.new_id(),
                 name: format!("Shop {n}"),
                 created_at,
@@ -120,7 +122,7 @@ impl Scratch {
             streams::store::insert_stream(&mut transaction, &stream)
                 .await
                 .unwrap();
-            let token = keys::Token::generate();
+            let token = Token::generate(Scheme::Webhook);
             let key = keys::Key {
                 key_id: clock.new_id(),
                 property_id: property.property_id,

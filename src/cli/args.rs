@@ -16,6 +16,8 @@ use crate::forwarding::state::State;
 use crate::keys::{DEFAULT_RATE_LIMIT, MOST_RATE_LIMIT};
 use crate::platform::config::Config;
 use crate::stubs::WebhookKey;
+use crate::tokens::Scope;
+use crate::users::{Role, is_email};
 
 /// Characters of a name, at most.
 const MAX_NAME: usize = 200;
@@ -93,6 +95,12 @@ pub(super) enum Command {
     /// Make people who may sign in to the dashboard.
     #[command(subcommand, after_help = help!("trustdata user create --email ann@shop.example"))]
     User(UserCommand),
+    /// Make, list and revoke tokens of the admin API.
+    #[command(subcommand)]
+    ApiToken(TokenCommand),
+    /// See who changed which setting.
+    #[command(subcommand)]
+    Settings(SettingsCommand),
     /// Stand in for the ad platforms: check what is forwarded as strictly as their references say, and answer as documented.
     ///
     /// Needs no database. Each platform has a base URL of its own, http://ADDR/meta and so on: give it to `destination create --base-url`, or
@@ -176,6 +184,86 @@ pub(super) enum PropertyCommand {
     /// List the properties, oldest first.
     #[command(after_help = help!("trustdata property list --json"))]
     List {
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Change a property.
+    #[command(after_help = help!("trustdata property set ID --unknown-consent granted"))]
+    Set {
+        /// The property.
+        property_id: Uuid,
+        /// What people call it.
+        #[arg(long, value_parser = name)]
+        name: Option<String>,
+        /// What a consent that nobody told counts as when conversions are forwarded. Denied unless set; granting it is for you to answer for.
+        #[arg(long, value_enum)]
+        unknown_consent: Option<UnknownConsent>,
+        #[command(flatten)]
+        output: Output,
+    },
+}
+
+/// What a consent that nobody told counts as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum UnknownConsent {
+    /// Conversions are forwarded.
+    Granted,
+    /// They are not.
+    Denied,
+}
+
+/// `trustdata api-token`
+#[derive(Debug, Subcommand)]
+pub(super) enum TokenCommand {
+    /// Make a token of the admin API. It is shown once.
+    #[command(after_help = help!("trustdata api-token create --property ID --name Backup --scope read --json"))]
+    Create {
+        /// The property that it opens; may be left out while there is only one.
+        #[arg(long, value_name = "ID")]
+        property: Option<Uuid>,
+        /// What people call it.
+        #[arg(long, value_parser = name)]
+        name: String,
+        /// What it may do: read, or write (read and change).
+        #[arg(long)]
+        scope: Scope,
+        /// Days after which it stops working; without it, it never does.
+        #[arg(long, value_name = "D", value_parser = clap::value_parser!(i64).range(1..=36_500))]
+        expires_in_days: Option<i64>,
+        #[command(flatten)]
+        output: Output,
+    },
+    /// List a property's tokens, newest first.
+    #[command(after_help = help!("trustdata api-token list --json"))]
+    List {
+        /// The property; may be left out while there is only one.
+        #[arg(long, value_name = "ID")]
+        property: Option<Uuid>,
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Revoke a token, at once.
+    #[command(after_help = help!("trustdata api-token revoke TOKEN_ID"))]
+    Revoke {
+        /// The token's id.
+        token_id: Uuid,
+        #[command(flatten)]
+        output: Output,
+    },
+}
+
+/// `trustdata settings`
+#[derive(Debug, Subcommand)]
+pub(super) enum SettingsCommand {
+    /// Show who changed what, newest first.
+    #[command(after_help = help!("trustdata settings log", "trustdata settings log --property ID --json"))]
+    Log {
+        /// Of this property; without it, of users and what else is nobody's.
+        #[arg(long, value_name = "ID")]
+        property: Option<Uuid>,
+        /// Entries, at most.
+        #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(i64).range(1..=10_000))]
+        limit: i64,
         #[command(flatten)]
         output: Output,
     },
@@ -454,9 +542,18 @@ pub(super) enum UserCommand {
         /// The address to sign in with.
         #[arg(long, value_parser = email)]
         email: String,
+        /// What the user may do: owner, editor (change settings), viewer (look).
+        #[arg(long, default_value_t = Role::Owner)]
+        role: Role,
         /// Read the password from the first line of standard input.
         #[arg(long)]
         password_stdin: bool,
+        #[command(flatten)]
+        output: Output,
+    },
+    /// List the users.
+    #[command(after_help = help!("trustdata user list --json"))]
+    List {
         #[command(flatten)]
         output: Output,
     },
@@ -486,18 +583,8 @@ fn name(sent: &str) -> Result<String, String> {
 
 /// Catches slips, not every bad address: only a mail tells.
 fn email(sent: &str) -> Result<String, String> {
-    let sane = sent.len() <= 254
-        && !sent.contains(|c: char| c.is_whitespace() || c.is_control())
-        && sent.split_once('@').is_some_and(|(local, host)| {
-            !local.is_empty()
-                && !host.is_empty()
-                && !host.contains('@')
-                && !host.starts_with('.')
-                && !host.ends_with('.')
-        });
-    if sane {
-        Ok(sent.to_owned())
-    } else {
-        Err("expected an address such as ann@shop.example".to_owned())
+    match is_email(sent) {
+        true => Ok(sent.to_owned()),
+        false => Err("expected an address such as ann@shop.example".to_owned()),
     }
 }

@@ -13,6 +13,7 @@ use crate::forwarding::platforms::Name;
 use crate::platform::clock::Clock;
 use crate::platform::config::Config;
 use crate::platform::secrets::{Sealer, key_of_database};
+use crate::settings::{self, Actor, DestinationChange};
 use crate::streams;
 
 /// Bytes of a settings file, at most.
@@ -95,7 +96,7 @@ pub(super) async fn run(config: &Config, command: DestinationCommand) -> Result<
                 paused_reason: None,
                 removed_at: None,
             };
-            store::insert(&mut conn, &destination).await?;
+            settings::create_destination(&mut conn, &Actor::CommandLine, &destination, &clock).await?;
             output::one(output.form(), &destination)
         }
         DestinationCommand::List {
@@ -114,51 +115,38 @@ pub(super) async fn run(config: &Config, command: DestinationCommand) -> Result<
             destination_id,
             output,
         } => {
-            let property_id = property_of(&mut conn, destination_id).await?;
-            store::pause(
-                &mut conn,
-                property_id,
-                destination_id,
-                clock.now(),
-                "paused by hand",
-            )
-            .await?;
-            show(&mut conn, property_id, destination_id, output.form()).await
+            let after = change(&mut conn, destination_id, DestinationChange::Pause, &clock).await?;
+            output::one(output.form(), &after)
         }
         DestinationCommand::Resume {
             destination_id,
             output,
         } => {
-            let property_id = property_of(&mut conn, destination_id).await?;
-            store::resume(&mut conn, property_id, destination_id).await?;
-            show(&mut conn, property_id, destination_id, output.form()).await
+            let after = change(&mut conn, destination_id, DestinationChange::Resume, &clock).await?;
+            output::one(output.form(), &after)
         }
         DestinationCommand::Remove {
             destination_id,
             output,
         } => {
-            let property_id = property_of(&mut conn, destination_id).await?;
-            let found = store::find(&mut conn, &[(property_id, destination_id)]).await?;
-            store::remove(&mut conn, property_id, destination_id, clock.now()).await?;
-            match found.first() {
-                Some(destination) => output::one(output.form(), destination),
-                None => Err(unknown(destination_id)),
-            }
+            let removed = change(&mut conn, destination_id, DestinationChange::Remove, &clock).await?;
+            output::one(output.form(), &removed)
         }
     }
 }
 
-async fn show(
+/// The destination afterwards; one that was removed, as it was.
+async fn change(
     conn: &mut PgConnection,
-    property_id: Uuid,
     destination_id: Uuid,
-    form: output::Form,
-) -> Result<(), CliError> {
-    let found = store::find(conn, &[(property_id, destination_id)]).await?;
-    match found.first() {
-        Some(destination) => output::one(form, destination),
-        None => Err(unknown(destination_id)),
-    }
+    change: DestinationChange,
+    clock: &Clock,
+) -> Result<Destination, CliError> {
+    let property_id = property_of(conn, destination_id).await?;
+    let actor = Actor::CommandLine;
+    let changed =
+        settings::change_destination(conn, &actor, property_id, destination_id, change, clock).await?;
+    changed.ok_or_else(|| unknown(destination_id))
 }
 
 /// The property of a destination that is there.

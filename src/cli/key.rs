@@ -2,16 +2,18 @@
 
 use chrono::TimeDelta;
 use serde::Serialize;
+use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::args::KeyCommand;
 use super::output::{self, Row, time, time_or_dash};
 use super::{CliError, connect_current, stream};
-use crate::keys::{Key, Token, store};
+use crate::keys::{Key, store};
 use crate::platform::clock::Clock;
 use crate::platform::config::Config;
 use crate::platform::password::SlowHash;
-use crate::streams::{self, Stream};
+use crate::settings::{self, Actor};
+use crate::streams;
 
 impl Row for Key {
     const HEAD: &'static [&'static str] = &[
@@ -57,19 +59,10 @@ impl Row for Created {
     }
 }
 
-/// A key that is not stored yet.
-pub(super) struct Fresh {
-    /// Its row.
-    pub(super) key: Key,
-    /// The secret.
-    pub(super) token: Token,
-    /// What is stored of the secret.
-    pub(super) hash: String,
-}
-
 /// Does one of the key commands.
 pub(super) async fn run(config: &Config, command: KeyCommand) -> Result<(), CliError> {
     let mut conn = connect_current(config).await?;
+    let clock = Clock::system();
     match command {
         KeyCommand::Create {
             attribution_id,
@@ -80,9 +73,10 @@ pub(super) async fn run(config: &Config, command: KeyCommand) -> Result<(), CliE
         } => {
             let found = streams::store::find_stream(&mut conn, attribution_id).await?;
             let stream = stream::known(found, attribution_id)?;
-            let mut fresh = generate(&stream, name, rate_limit, &Clock::system()).await?;
-            fresh.key.expires_at = expires_in_days.map(|days| fresh.key.created_at + TimeDelta::days(days));
-            store::insert(&mut conn, &fresh.key, &fresh.hash).await?;
+            let expires_at = expires_in_days.map(|days| clock.now() + TimeDelta::days(days));
+            let fresh =
+                settings::new_key(&stream, name, rate_limit, expires_at, &SlowHash::new(1), &clock).await?;
+            settings::create_key(&mut conn, &Actor::CommandLine, &fresh, &clock).await?;
             let created = Created {
                 id: fresh.key.key_id,
                 prefix: fresh.key.prefix,
@@ -99,7 +93,9 @@ pub(super) async fn run(config: &Config, command: KeyCommand) -> Result<(), CliE
             output,
         } => output::list(output.form(), &store::list(&mut conn, attribution_id).await?),
         KeyCommand::Revoke { key_id, output } => {
-            let key = store::revoke(&mut conn, key_id, Clock::system().now()).await?;
+            let property_id = property_of(&mut conn, key_id).await?;
+            let key =
+                settings::revoke_key(&mut conn, &Actor::CommandLine, property_id, key_id, &clock).await?;
             output::one(output.form(), &known(key, key_id)?)
         }
         KeyCommand::SetRateLimit {
@@ -107,40 +103,26 @@ pub(super) async fn run(config: &Config, command: KeyCommand) -> Result<(), CliE
             rate_limit,
             output,
         } => {
-            let key = store::set_rate_limit(&mut conn, key_id, rate_limit).await?;
+            let property_id = property_of(&mut conn, key_id).await?;
+            let actor = Actor::CommandLine;
+            let key =
+                settings::set_rate_limit(&mut conn, &actor, property_id, key_id, rate_limit, &clock).await?;
             output::one(output.form(), &known(key, key_id)?)
         }
     }
 }
 
-/// A new key of a stream, without an end.
-pub(super) async fn generate(
-    stream: &Stream,
-    name: String,
-    rate_limit: i32,
-    clock: &Clock,
-) -> Result<Fresh, CliError> {
-    let token = Token::generate();
-    let hash = SlowHash::new(1).hash(token.expose().to_owned()).await?;
-    let key = Key {
-        key_id: clock.new_id(),
-        property_id: stream.property_id,
-        attribution_id: stream.attribution_id,
-        name,
-        prefix: token.prefix().to_owned(),
-        rate_limit,
-        created_at: clock.now(),
-        expires_at: None,
-        revoked_at: None,
-        last_used_at: None,
-    };
-    Ok(Fresh { key, token, hash })
+async fn property_of(conn: &mut PgConnection, key_id: Uuid) -> Result<Uuid, CliError> {
+    let found = store::property_of(conn, key_id).await?;
+    found.ok_or_else(|| unknown(key_id))
 }
 
 fn known(key: Option<Key>, key_id: Uuid) -> Result<Key, CliError> {
-    key.ok_or_else(|| {
-        CliError::Refusal(format!(
-            "there is no key {key_id}; `trustdata key list` shows those that there are"
-        ))
-    })
+    key.ok_or_else(|| unknown(key_id))
+}
+
+fn unknown(key_id: Uuid) -> CliError {
+    CliError::Refusal(format!(
+        "there is no key {key_id}; `trustdata key list` shows those that there are"
+    ))
 }

@@ -16,8 +16,10 @@ mod output;
 mod property;
 mod serve;
 mod session;
+mod settings_log;
 mod stream;
 mod stub_platforms;
+mod token;
 mod user;
 
 use std::process::ExitCode;
@@ -121,6 +123,8 @@ async fn run(args: Args) -> Result<ExitCode, CliError> {
         Command::Delivery(command) => delivery::run(&config, command).await?,
         Command::Session(command) => return session::run(&config, command).await,
         Command::User(command) => user::run(&config, command).await?,
+        Command::ApiToken(command) => token::run(&config, command).await?,
+        Command::Settings(command) => settings_log::run(&config, command).await?,
         Command::StubPlatforms(args) => {
             let record = args.record.as_deref();
             stub_platforms::run(&config, args.listen, record, args.webhook_secret).await?;

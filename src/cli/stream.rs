@@ -6,15 +6,14 @@ use uuid::Uuid;
 
 use super::args::StreamCommand;
 use super::output::{self, Row, time};
-use super::{CliError, connect_current, property};
+use super::{CliError, connect_current};
 use crate::platform::clock::Clock;
 use crate::platform::config::Config;
+use crate::settings::{self, Actor, StreamChange};
 use crate::streams::{Stream, store};
 
 /// Name of the property that is made when there is none.
 const DEFAULT_PROPERTY: &str = "Default property";
-/// Days of lookback until somebody sets others.
-const DEFAULT_LOOKBACK_DAYS: i16 = 30;
 
 impl Row for Stream {
     const HEAD: &'static [&'static str] = &[
@@ -92,23 +91,32 @@ pub(super) async fn run(config: &Config, command: StreamCommand) -> Result<(), C
             attribution_id,
             output,
         } => {
-            let stream = store::set_webhooks_enabled(&mut conn, attribution_id, true).await?;
-            output::one(output.form(), &known(stream, attribution_id)?)
+            let change = StreamChange {
+                webhooks_enabled: Some(true),
+                ..StreamChange::default()
+            };
+            output::one(output.form(), &changed(&mut conn, attribution_id, change).await?)
         }
         StreamCommand::DisableWebhooks {
             attribution_id,
             output,
         } => {
-            let stream = store::set_webhooks_enabled(&mut conn, attribution_id, false).await?;
-            output::one(output.form(), &known(stream, attribution_id)?)
+            let change = StreamChange {
+                webhooks_enabled: Some(false),
+                ..StreamChange::default()
+            };
+            output::one(output.form(), &changed(&mut conn, attribution_id, change).await?)
         }
         StreamCommand::Set {
             attribution_id,
             lookback_days,
             output,
         } => {
-            let stream = store::set_lookback_days(&mut conn, attribution_id, lookback_days).await?;
-            output::one(output.form(), &known(stream, attribution_id)?)
+            let change = StreamChange {
+                lookback_days: Some(lookback_days),
+                ..StreamChange::default()
+            };
+            output::one(output.form(), &changed(&mut conn, attribution_id, change).await?)
         }
     }
 }
@@ -122,16 +130,14 @@ pub(super) fn known(stream: Option<Stream>, attribution_id: Uuid) -> Result<Stre
     })
 }
 
-/// A stream that is not stored yet; its webhook is closed.
-pub(super) fn new(property_id: Uuid, name: String, clock: &Clock) -> Stream {
-    Stream {
-        attribution_id: clock.new_id(),
-        property_id,
-        name,
-        webhooks_enabled: false,
-        lookback_days: DEFAULT_LOOKBACK_DAYS,
-        created_at: clock.now(),
-    }
+async fn changed(
+    conn: &mut PgConnection,
+    attribution_id: Uuid,
+    change: StreamChange,
+) -> Result<Stream, CliError> {
+    let clock = Clock::system();
+    let stream = settings::change_stream(conn, &Actor::CommandLine, attribution_id, change, &clock).await?;
+    known(stream, attribution_id)
 }
 
 async fn create(conn: &mut PgConnection, name: String, property: Option<Uuid>) -> Result<Stream, CliError> {
@@ -141,8 +147,8 @@ async fn create(conn: &mut PgConnection, name: String, property: Option<Uuid>) -
         Some(id) => named_property(&mut transaction, id).await?,
         None => only_property(&mut transaction, &clock).await?,
     };
-    let stream = new(property_id, name, &clock);
-    store::insert_stream(&mut transaction, &stream).await?;
+    let stream = Stream::new(property_id, name, &clock);
+    settings::create_stream(&mut transaction, &Actor::CommandLine, &stream, &clock).await?;
     transaction.commit().await?;
     Ok(stream)
 }
@@ -161,8 +167,8 @@ async fn only_property(conn: &mut PgConnection, clock: &Clock) -> Result<Uuid, C
     let properties = store::list_properties(conn).await?;
     match properties.as_slice() {
         [] => {
-            let made = property::new(DEFAULT_PROPERTY.to_owned(), clock);
-            store::insert_property(conn, &made).await?;
+            let name = DEFAULT_PROPERTY.to_owned();
+            let made = settings::create_property(conn, &Actor::CommandLine, name, clock).await?;
             Ok(made.property_id)
         }
         [only] => Ok(only.property_id),

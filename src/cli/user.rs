@@ -8,53 +8,70 @@ use super::{CliError, connect_current};
 use crate::platform::clock::Clock;
 use crate::platform::config::Config;
 use crate::platform::password::SlowHash;
-use crate::users::{User, store};
-
-/// Characters of a password, at least.
-const LEAST_PASSWORD: usize = 12;
-/// Bytes of a password, at most.
-const MOST_PASSWORD: usize = 1024;
+use crate::settings::{self, Actor};
+use crate::users::{Role, User, password, store};
 
 impl Row for User {
-    const HEAD: &'static [&'static str] = &["id", "email", "created_at"];
+    const HEAD: &'static [&'static str] = &["id", "email", "role", "created_at"];
 
     fn cells(&self) -> Vec<String> {
         vec![
             self.user_id.to_string(),
             self.email.clone(),
+            self.role.to_string(),
             time(self.created_at),
         ]
     }
 }
 
-/// Makes a user.
+/// Makes or lists users.
 pub(super) async fn run(config: &Config, command: UserCommand) -> Result<(), CliError> {
-    let UserCommand::Create {
-        email,
-        password_stdin,
-        output,
-    } = command;
+    match command {
+        UserCommand::Create {
+            email,
+            role,
+            password_stdin,
+            output,
+        } => create(config, email, role, password_stdin, output.form()).await,
+        UserCommand::List { output } => {
+            let mut conn = connect_current(config).await?;
+            output::list(output.form(), &store::list(&mut conn).await?)
+        }
+    }
+}
+
+async fn create(
+    config: &Config,
+    email: String,
+    role: Role,
+    password_stdin: bool,
+    form: output::Form,
+) -> Result<(), CliError> {
     // First, so that nobody types a password in vain.
     drop(connect_current(config).await?);
     let password = if password_stdin { from_stdin()? } else { ask()? };
-    let hash = SlowHash::new(1).hash(fit(password)?).await?;
-    let user = new(email, &Clock::system());
+    password::check(&password).map_err(|unfit| CliError::Refusal(unfit.to_string()))?;
+    let hash = SlowHash::new(1).hash(password).await?;
+    let clock = Clock::system();
+    let user = new(email, role, &clock);
     // Anew: a person types slower than some proxies wait.
     let mut conn = connect_current(config).await?;
-    if !store::insert(&mut conn, &user, &hash).await? {
+    if !settings::create_user(&mut conn, &Actor::CommandLine, &user, Some(&hash), &clock).await? {
         return Err(CliError::Refusal(format!(
             "there is a user {} already",
             user.email
         )));
     }
-    output::one(output.form(), &user)
+    output::one(form, &user)
 }
 
 /// A user who is not stored yet.
-pub(super) fn new(email: String, clock: &Clock) -> User {
+pub(super) fn new(email: String, role: Role, clock: &Clock) -> User {
     User {
         user_id: clock.new_id(),
         email,
+        role,
+        invited: false,
         created_at: clock.now(),
     }
 }
@@ -78,18 +95,4 @@ fn ask() -> Result<String, CliError> {
     } else {
         Err(CliError::Refusal("the two passwords differ".to_owned()))
     }
-}
-
-fn fit(password: String) -> Result<String, CliError> {
-    if password.chars().count() < LEAST_PASSWORD {
-        return Err(CliError::Refusal(format!(
-            "the password must have at least {LEAST_PASSWORD} characters"
-        )));
-    }
-    if password.len() > MOST_PASSWORD {
-        return Err(CliError::Refusal(format!(
-            "the password must have at most {MOST_PASSWORD} bytes"
-        )));
-    }
-    Ok(password)
 }

@@ -117,6 +117,25 @@ pub async fn find(conn: &mut PgConnection, wanted: &[(Uuid, Uuid)]) -> Result<Ve
     Ok(rows.into_iter().map(Destination::from).collect())
 }
 
+/// A destination, locked until the end of the transaction.
+pub async fn lock(
+    conn: &mut PgConnection,
+    property_id: Uuid,
+    destination_id: Uuid,
+) -> Result<Option<Destination>, sqlx::Error> {
+    let row = sqlx::query_as!(
+        Stored,
+        r#"select property_id, destination_id, attribution_id, platform, name, settings_sealed, base_url,
+               topics as "topics: Json<Topics>", policy, created_at, paused_at, paused_reason, removed_at
+           from destinations where property_id = $1 and destination_id = $2 and removed_at is null for update"#,
+        property_id,
+        destination_id,
+    )
+    .fetch_optional(conn)
+    .await?;
+    Ok(row.map(Destination::from))
+}
+
 /// Stops sending, with the reason; one that is paused keeps the reason that it has. Whether there is such a destination.
 pub async fn pause(
     conn: &mut PgConnection,

@@ -11,7 +11,6 @@ use sha2::{Digest as _, Sha256};
 use sqlx::PgPool;
 use uuid::Uuid;
 
-use super::token::{BadToken, Token};
 use super::{Key, store};
 use crate::domain::tenant::Tenant;
 use crate::platform::cache::SettingsCache;
@@ -20,6 +19,7 @@ use crate::platform::clock::Clock;
 use crate::platform::db;
 use crate::platform::password::{HashError, SlowHash};
 use crate::platform::rate::{Allowance, Allowances, Exhausted};
+use crate::platform::token::{BadToken, Scheme, Token};
 
 /// Proven tokens that are remembered, at most.
 const PROOFS: u64 = 100_000;
@@ -277,7 +277,7 @@ fn read_header(headers: &HeaderMap) -> Result<Token, Refusal> {
             "there is stray whitespace around or within the key",
         ));
     }
-    Token::parse(token).map_err(|bad| {
+    Token::parse(Scheme::Webhook, token).map_err(|bad| {
         Refusal::Malformed(match bad {
             BadToken::Shape => "this is no webhook key: one is td_wh_ and 38 letters and digits",
             BadToken::Checksum => "the checksum is wrong: a character of the key was lost or changed",

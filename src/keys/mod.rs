@@ -4,7 +4,6 @@ mod allowances;
 mod authenticator;
 mod last_used;
 pub mod store;
-mod token;
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
@@ -13,7 +12,6 @@ use uuid::Uuid;
 pub use allowances::Allowances;
 pub use authenticator::{Authenticator, Refusal};
 pub use last_used::LastUsed;
-pub use token::{BadToken, Token};
 
 /// Requests a minute that a key gets unless told otherwise.
 pub const DEFAULT_RATE_LIMIT: i32 = 60;

@@ -86,16 +86,68 @@ pub async fn list(conn: &mut PgConnection, attribution_id: Option<Uuid>) -> Resu
     .await
 }
 
-/// Revokes a key by the operator's word; the first revocation's time stands. None when there is no such key.
+/// A key, locked until the end of the transaction.
+pub async fn lock(
+    conn: &mut PgConnection,
+    property_id: Uuid,
+    key_id: Uuid,
+) -> Result<Option<Key>, sqlx::Error> {
+    sqlx::query_as!(
+        Key,
+        "select key_id, property_id, attribution_id, name, prefix, rate_limit, created_at, expires_at, revoked_at, last_used_at
+         from webhook_keys where property_id = $1 and key_id = $2 for update",
+        property_id,
+        key_id,
+    )
+    .fetch_optional(conn)
+    .await
+}
+
+/// Whose a key is; the command line is told the key alone.
+pub async fn property_of(conn: &mut PgConnection, key_id: Uuid) -> Result<Option<Uuid>, sqlx::Error> {
+    // Few rows: one look-up for each property, in the primary key.
+    sqlx::query_scalar!(
+        "select k.property_id from properties p join webhook_keys k on k.property_id = p.property_id and k.key_id = $1",
+        key_id,
+    )
+    .fetch_optional(conn)
+    .await
+}
+
+/// The newest keys of an attribution ID after one of them, if one is named; newest first.
+pub async fn of_stream(
+    conn: &mut PgConnection,
+    tenant: Tenant,
+    before: Option<Uuid>,
+    most: i64,
+) -> Result<Vec<Key>, sqlx::Error> {
+    sqlx::query_as!(
+        Key,
+        "select key_id, property_id, attribution_id, name, prefix, rate_limit, created_at, expires_at, revoked_at, last_used_at
+         from webhook_keys where property_id = $1 and attribution_id = $2
+           and key_id < coalesce($3, 'ffffffff-ffff-ffff-ffff-ffffffffffff'::uuid)
+         order by key_id desc limit $4",
+        tenant.property_id,
+        tenant.attribution_id,
+        before,
+        most,
+    )
+    .fetch_all(conn)
+    .await
+}
+
+/// Revokes a key; the first revocation's time stands. None when there is no such key.
 pub async fn revoke(
     conn: &mut PgConnection,
+    property_id: Uuid,
     key_id: Uuid,
     at: DateTime<Utc>,
 ) -> Result<Option<Key>, sqlx::Error> {
     sqlx::query_as!(
         Key,
-        "update webhook_keys set revoked_at = coalesce(revoked_at, $2) where key_id = $1
+        "update webhook_keys set revoked_at = coalesce(revoked_at, $3) where property_id = $1 and key_id = $2
          returning key_id, property_id, attribution_id, name, prefix, rate_limit, created_at, expires_at, revoked_at, last_used_at",
+        property_id,
         key_id,
         at,
     )
@@ -103,16 +155,18 @@ pub async fn revoke(
     .await
 }
 
-/// Sets a key's limit by the operator's word. None when there is no such key.
+/// Sets a key's limit. None when there is no such key.
 pub async fn set_rate_limit(
     conn: &mut PgConnection,
+    property_id: Uuid,
     key_id: Uuid,
     per_minute: i32,
 ) -> Result<Option<Key>, sqlx::Error> {
     sqlx::query_as!(
         Key,
-        "update webhook_keys set rate_limit = $2 where key_id = $1
+        "update webhook_keys set rate_limit = $3 where property_id = $1 and key_id = $2
          returning key_id, property_id, attribution_id, name, prefix, rate_limit, created_at, expires_at, revoked_at, last_used_at",
+        property_id,
         key_id,
         per_minute,
     )

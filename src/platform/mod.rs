@@ -16,3 +16,4 @@ pub mod rate;
 pub mod request_id;
 pub mod secrets;
 pub mod telemetry;
+pub mod token;

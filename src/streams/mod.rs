@@ -10,6 +10,12 @@ use uuid::Uuid;
 pub use directory::Streams;
 
 use crate::domain::tenant::Tenant;
+use crate::platform::clock::Clock;
+
+/// Days of lookback that an attribution ID begins with.
+pub const DEFAULT_LOOKBACK_DAYS: i16 = 30;
+/// Days of lookback that may be set.
+pub const LOOKBACK_DAYS: std::ops::RangeInclusive<i16> = 1..=90;
 
 /// A tenant.
 #[derive(Debug, Clone, Serialize)]
@@ -18,6 +24,8 @@ pub struct Property {
     pub property_id: Uuid,
     /// What people call it.
     pub name: String,
+    /// Whether consent that nobody told counts as granted.
+    pub unknown_consent_granted: bool,
     /// When it was made.
     pub created_at: DateTime<Utc>,
 }
@@ -40,6 +48,18 @@ pub struct Stream {
 }
 
 impl Stream {
+    /// A stream that is not stored yet, with its webhook closed.
+    pub fn new(property_id: Uuid, name: String, clock: &Clock) -> Self {
+        Self {
+            attribution_id: clock.new_id(),
+            property_id,
+            name,
+            webhooks_enabled: false,
+            lookback_days: DEFAULT_LOOKBACK_DAYS,
+            created_at: clock.now(),
+        }
+    }
+
     /// Whose it is.
     pub fn tenant(&self) -> Tenant {
         Tenant {

@@ -11,9 +11,10 @@ const PAGE: i64 = 500;
 /// Stores a new property.
 pub async fn insert_property(conn: &mut PgConnection, property: &Property) -> Result<(), sqlx::Error> {
     sqlx::query!(
-        "insert into properties (property_id, name, created_at) values ($1, $2, $3)",
+        "insert into properties (property_id, name, unknown_consent_granted, created_at) values ($1, $2, $3, $4)",
         property.property_id,
         property.name,
+        property.unknown_consent_granted,
         property.created_at,
     )
     .execute(conn)
@@ -25,7 +26,7 @@ pub async fn insert_property(conn: &mut PgConnection, property: &Property) -> Re
 pub async fn list_properties(conn: &mut PgConnection) -> Result<Vec<Property>, sqlx::Error> {
     sqlx::query_as!(
         Property,
-        "select property_id, name, created_at from properties order by created_at, property_id",
+        "select property_id, name, unknown_consent_granted, created_at from properties order by created_at, property_id",
     )
     .fetch_all(conn)
     .await
@@ -39,6 +40,47 @@ pub async fn property_exists(conn: &mut PgConnection, property_id: Uuid) -> Resu
     )
     .fetch_one(conn)
     .await
+}
+
+/// One property.
+pub async fn find_property(
+    conn: &mut PgConnection,
+    property_id: Uuid,
+) -> Result<Option<Property>, sqlx::Error> {
+    sqlx::query_as!(
+        Property,
+        "select property_id, name, unknown_consent_granted, created_at from properties where property_id = $1",
+        property_id,
+    )
+    .fetch_optional(conn)
+    .await
+}
+
+/// A property, locked until the end of the transaction.
+pub async fn lock_property(
+    conn: &mut PgConnection,
+    property_id: Uuid,
+) -> Result<Option<Property>, sqlx::Error> {
+    sqlx::query_as!(
+        Property,
+        "select property_id, name, unknown_consent_granted, created_at from properties where property_id = $1 for update",
+        property_id,
+    )
+    .fetch_optional(conn)
+    .await
+}
+
+/// Writes a property's settings.
+pub async fn update_property(conn: &mut PgConnection, property: &Property) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "update properties set name = $2, unknown_consent_granted = $3 where property_id = $1",
+        property.property_id,
+        property.name,
+        property.unknown_consent_granted,
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
 }
 
 /// Stores a new stream.
@@ -97,36 +139,52 @@ pub async fn next_streams(conn: &mut PgConnection, after: Uuid) -> Result<Vec<St
     .await
 }
 
-/// Opens or closes the webhook; none when there is no such stream.
-pub async fn set_webhooks_enabled(
+/// Streams of a property after one of them, if one is named; oldest first.
+pub async fn streams_of(
+    conn: &mut PgConnection,
+    property_id: Uuid,
+    after: Option<&Stream>,
+    most: i64,
+) -> Result<Vec<Stream>, sqlx::Error> {
+    sqlx::query_as!(
+        Stream,
+        "select attribution_id, property_id, name, webhooks_enabled, lookback_days, created_at from streams
+         where property_id = $1 and ($2::timestamptz is null or (created_at, attribution_id) > ($2, $3))
+         order by created_at, attribution_id limit $4",
+        property_id,
+        after.map(|stream| stream.created_at),
+        after.map(|stream| stream.attribution_id),
+        most,
+    )
+    .fetch_all(conn)
+    .await
+}
+
+/// A stream, locked until the end of the transaction.
+pub async fn lock_stream(
     conn: &mut PgConnection,
     attribution_id: Uuid,
-    enabled: bool,
 ) -> Result<Option<Stream>, sqlx::Error> {
     sqlx::query_as!(
         Stream,
-        "update streams set webhooks_enabled = $2 where attribution_id = $1
-         returning attribution_id, property_id, name, webhooks_enabled, lookback_days, created_at",
+        "select attribution_id, property_id, name, webhooks_enabled, lookback_days, created_at
+         from streams where attribution_id = $1 for update",
         attribution_id,
-        enabled,
     )
     .fetch_optional(conn)
     .await
 }
 
-/// Sets the lookback of future conversions; none when there is no such stream.
-pub async fn set_lookback_days(
-    conn: &mut PgConnection,
-    attribution_id: Uuid,
-    days: i16,
-) -> Result<Option<Stream>, sqlx::Error> {
-    sqlx::query_as!(
-        Stream,
-        "update streams set lookback_days = $2 where attribution_id = $1
-         returning attribution_id, property_id, name, webhooks_enabled, lookback_days, created_at",
-        attribution_id,
-        days,
+/// Writes a stream's settings.
+pub async fn update_stream(conn: &mut PgConnection, stream: &Stream) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "update streams set name = $2, webhooks_enabled = $3, lookback_days = $4 where attribution_id = $1",
+        stream.attribution_id,
+        stream.name,
+        stream.webhooks_enabled,
+        stream.lookback_days,
     )
-    .fetch_optional(conn)
-    .await
+    .execute(conn)
+    .await?;
+    Ok(())
 }

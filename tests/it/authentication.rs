@@ -1,6 +1,7 @@
 //! Checks 1 to 3: who may send, and how often.
 
 use sqlx::PgPool;
+use trustdata::platform::token::{Scheme, Token};
 use trustdata::streams;
 
 use crate::support::{Answer, TestApp, new_key, new_stream, now, purchase};
@@ -27,7 +28,7 @@ async fn every_refusal_has_its_code(pool: PgPool) {
     let expired = key(app.attribution_id, |key| key.expires_at = Some(now())).await;
     let mut wrong_secret = revoked.clone().into_bytes();
     // The revoked key's prefix with another secret, checksum and all, is not "revoked".
-    let other_token = trustdata::keys::Token::generate();
+    let other_token = Token::generate(Scheme::Webhook);
     wrong_secret.truncate(14);
     let mut changed = app.token.clone();
     changed.replace_range(20..21, if &changed[20..21] == "a" { "b" } else { "a" });
@@ -130,7 +131,7 @@ async fn failed_attempts_are_limited_by_address(pool: PgPool) {
     .await;
     assert_eq!(app.send("lead", &purchase("1")).await.status, 200);
     let attempt = async || {
-        let token = trustdata::keys::Token::generate();
+        let token = Token::generate(Scheme::Webhook);
         let request = app.http.post(app.webhook("lead")).bearer_auth(token.expose());
         Answer::of(request.header("content-type", "application/json").body("{}")).await
     };
@@ -167,7 +168,7 @@ async fn many_bad_keys_at_once_stay_near_the_limit(pool: PgPool) {
     })
     .await;
     let attempts = (0..60).map(|_| {
-        let token = trustdata::keys::Token::generate();
+        let token = Token::generate(Scheme::Webhook);
         app.with_key(token.expose()).body("{}")
     });
     let answers = futures_util::future::join_all(attempts.map(Answer::of)).await;

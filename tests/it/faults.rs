@@ -133,7 +133,8 @@ async fn a_key_revoked_while_nobody_listened_is_revoked(pool: PgPool) {
     tokio::time::sleep(Duration::from_millis(600)).await;
     behind.wire.mend();
     behind.send_until_taken("1").await;
-    trustdata::keys::store::revoke(&mut pool.acquire().await.unwrap(), behind.app.key_id, now())
+    let (property_id, key_id) = (behind.app.property_id, behind.app.key_id);
+    trustdata::keys::store::revoke(&mut pool.acquire().await.unwrap(), property_id, key_id, now())
         .await
         .unwrap();
     tokio::time::sleep(Duration::from_secs(3)).await;

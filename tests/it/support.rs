@@ -22,6 +22,7 @@ use trustdata::platform::clock::Clock;
 use trustdata::platform::config::{self, Config};
 use trustdata::platform::password::SlowHash;
 use trustdata::platform::secrets::Sealer;
+use trustdata::platform::token::{Scheme, Token};
 use trustdata::server::App;
 use trustdata::sessions::Client;
 use trustdata::sessions::tracking::Moment;
@@ -161,6 +162,7 @@ impl TestApp {
         let property = streams::Property {
             property_id: clock.new_id(),
             name: "Shop".to_owned(),
+            unknown_consent_granted: false,
             created_at: now(),
         };
         streams::store::insert_property(&mut conn, &property)
@@ -332,7 +334,7 @@ pub async fn new_key(
     attribution_id: Uuid,
     change: impl FnOnce(&mut keys::Key),
 ) -> (Uuid, String) {
-    let token = keys::Token::generate();
+    let token = Token::generate(Scheme::Webhook);
     let mut key = keys::Key {
         key_id: clock.new_id(),
         property_id,

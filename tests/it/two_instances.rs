@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use sqlx::PgPool;
+use sqlx::{PgConnection, PgPool};
 use trustdata::platform::clock::Clock;
 use trustdata::server::App;
-use trustdata::{keys, streams};
+use trustdata::settings::{Actor, StreamChange};
+use trustdata::{keys, settings};
 
 use crate::support::{Answer, TestApp, config_for, listen, now, purchase};
 
@@ -28,7 +29,7 @@ async fn a_change_on_one_holds_on_the_other(pool: PgPool) {
     assert_eq!(send().await.header("ratelimit-policy"), "\"key\";q=1000000;w=60");
     let mut conn = pool.acquire().await.unwrap();
 
-    keys::store::set_rate_limit(&mut conn, one.key_id, 2)
+    keys::store::set_rate_limit(&mut conn, one.property_id, one.key_id, 2)
         .await
         .unwrap();
     tokio::time::sleep(Duration::from_millis(300)).await;
@@ -41,16 +42,25 @@ async fn a_change_on_one_holds_on_the_other(pool: PgPool) {
         ("30", "\"key\";r=0;t=60")
     );
 
-    streams::store::set_webhooks_enabled(&mut conn, one.attribution_id, false)
-        .await
-        .unwrap();
+    open(&mut conn, &one, false).await;
     tokio::time::sleep(Duration::from_millis(300)).await;
     assert_eq!(send().await.code(), "webhooks_disabled");
-    streams::store::set_webhooks_enabled(&mut conn, one.attribution_id, true)
+    open(&mut conn, &one, true).await;
+
+    keys::store::revoke(&mut conn, one.property_id, one.key_id, now())
         .await
         .unwrap();
-
-    keys::store::revoke(&mut conn, one.key_id, now()).await.unwrap();
     tokio::time::sleep(Duration::from_millis(300)).await;
     assert_eq!(send().await.code(), "revoked_key");
+}
+
+async fn open(conn: &mut PgConnection, app: &TestApp, webhooks_enabled: bool) {
+    let change = StreamChange {
+        webhooks_enabled: Some(webhooks_enabled),
+        ..StreamChange::default()
+    };
+    let clock = Clock::fixed(now());
+    settings::change_stream(conn, &Actor::System, app.attribution_id, change, &clock)
+        .await
+        .unwrap();
 }

@@ -11,16 +11,17 @@ use sqlx::{Connection as _, PgConnection};
 use url::Url;
 use uuid::Uuid;
 
-use super::{CliError, connect, key, migrate, output, property, stream, user};
-use crate::keys::{self, DEFAULT_RATE_LIMIT};
+use super::{CliError, connect, migrate, output, user};
+use crate::keys::DEFAULT_RATE_LIMIT;
 use crate::platform::clock::Clock;
 use crate::platform::config::Config;
-use crate::platform::password::SlowHash;
+use crate::platform::password::{HashError, SlowHash};
 use crate::platform::secrets::{self, Sealer};
 use crate::sessions::store::AlreadyThere;
 use crate::sessions::{self, Session, import};
+use crate::settings::{self, Actor, NewKey};
 use crate::streams::{self, Stream};
-use crate::users;
+use crate::users::Role;
 use shop::Shop;
 
 const PROPERTY: &str = "Demo shop";
@@ -147,8 +148,9 @@ async fn existing(conn: &mut PgConnection) -> Result<Option<Stream>, CliError> {
 
 /// Another run: keeps everything and makes a fresh key, for the earlier ones cannot be shown again.
 async fn reopen(conn: &mut PgConnection, stream: Stream) -> Result<Opened, CliError> {
-    let fresh = key::generate(&stream, KEY.to_owned(), DEFAULT_RATE_LIMIT, &Clock::system()).await?;
-    keys::store::insert(conn, &fresh.key, &fresh.hash).await?;
+    let clock = Clock::system();
+    let fresh = new_key(&stream, &clock).await?;
+    settings::create_key(conn, &Actor::CommandLine, &fresh, &clock).await?;
     Ok(Opened {
         stream,
         key: fresh.token.expose().to_owned(),
@@ -159,34 +161,34 @@ async fn reopen(conn: &mut PgConnection, stream: Stream) -> Result<Opened, CliEr
 /// The first run: everything, or nothing.
 async fn open(conn: &mut PgConnection, config: &Config) -> Result<Opened, CliError> {
     let clock = Clock::system();
-    let property = property::new(PROPERTY.to_owned(), &clock);
-    let mut stream = stream::new(property.property_id, STREAM.to_owned(), &clock);
-    stream.webhooks_enabled = true;
-    let sessions = visits(&stream, clock.now())?;
-    // Hashes are slow: before the transaction.
-    let fresh = key::generate(&stream, KEY.to_owned(), DEFAULT_RATE_LIMIT, &clock).await?;
     let password = URL_SAFE_NO_PAD.encode(rand::random::<[u8; 15]>());
     let password_hash = SlowHash::new(1).hash(password.clone()).await?;
 
     let mut transaction = conn.begin().await?;
+    let actor = &Actor::CommandLine;
+    let property = settings::create_property(&mut transaction, actor, PROPERTY.to_owned(), &clock).await?;
+    let mut stream = Stream::new(property.property_id, STREAM.to_owned(), &clock);
+    stream.webhooks_enabled = true;
+    settings::create_stream(&mut transaction, actor, &stream, &clock).await?;
+    let sessions = visits(&stream, clock.now())?;
     let of_database = secrets::key_of_database(&mut transaction, clock.now()).await?;
     let sealer = Sealer::new(&config.secrets, Some(of_database))?;
-    streams::store::insert_property(&mut transaction, &property).await?;
-    streams::store::insert_stream(&mut transaction, &stream).await?;
     sessions::store::insert(&mut transaction, &sessions, AlreadyThere::Stays, &sealer).await?;
-    keys::store::insert(&mut transaction, &fresh.key, &fresh.hash).await?;
-    let made = users::store::insert(
-        &mut transaction,
-        &user::new(EMAIL.to_owned(), &clock),
-        &password_hash,
-    )
-    .await?;
+    let fresh = new_key(&stream, &clock).await?;
+    settings::create_key(&mut transaction, actor, &fresh, &clock).await?;
+    let user = user::new(EMAIL.to_owned(), Role::Owner, &clock);
+    let made = settings::create_user(&mut transaction, actor, &user, Some(&password_hash), &clock).await?;
     transaction.commit().await?;
     Ok(Opened {
         stream,
         key: fresh.token.expose().to_owned(),
         password: made.then_some(password),
     })
+}
+
+async fn new_key(stream: &Stream, clock: &Clock) -> Result<NewKey, HashError> {
+    let hash = SlowHash::new(1);
+    settings::new_key(stream, KEY.to_owned(), DEFAULT_RATE_LIMIT, None, &hash, clock).await
 }
 
 /// The visits, read from lines as `session import` reads them.
@@ -234,7 +236,7 @@ fn welcome(shop: &Opened, config: &Config) -> String {
          {PROPERTY}: attribution ID {id}\n{opened}\n\
          Send a purchase (demo-visitor-1 clicked an ad for it):\n\n{send}\n\n\
          The same as a dry run, which stores nothing:\n\n{dry}\n\n\
-         User      {sign_in}; the dashboard at {base}/ is not in this version\n\
+         User      {sign_in}; the dashboard: {base}/\n\
          Health    {base}/healthz and {base}/readyz\n\
          Metrics   http://{internal}/metrics\n",
         id = shop.stream.attribution_id,

@@ -1,0 +1,155 @@
+//! `api_tokens`.
+
+use chrono::{DateTime, Utc};
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use super::{ApiToken, Scope};
+
+struct Stored {
+    token_id: Uuid,
+    property_id: Uuid,
+    name: String,
+    prefix: String,
+    scope: String,
+    created_at: DateTime<Utc>,
+    expires_at: Option<DateTime<Utc>>,
+    last_used_at: Option<DateTime<Utc>>,
+    revoked_at: Option<DateTime<Utc>>,
+}
+
+impl From<Stored> for ApiToken {
+    fn from(row: Stored) -> Self {
+        Self {
+            token_id: row.token_id,
+            property_id: row.property_id,
+            name: row.name,
+            prefix: row.prefix,
+            // What nobody wrote may do the least.
+            scope: row.scope.parse().unwrap_or(Scope::Read),
+            created_at: row.created_at,
+            expires_at: row.expires_at,
+            last_used_at: row.last_used_at,
+            revoked_at: row.revoked_at,
+        }
+    }
+}
+
+/// Stores a new token under its hash.
+pub async fn insert(conn: &mut PgConnection, token: &ApiToken, hash: &[u8]) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "insert into api_tokens (property_id, token_id, name, prefix, token_hash, scope, created_at, expires_at)
+         values ($1, $2, $3, $4, $5, $6, $7, $8)",
+        token.property_id,
+        token.token_id,
+        token.name,
+        token.prefix,
+        hash,
+        token.scope.as_str(),
+        token.created_at,
+        token.expires_at,
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// The token of a hash, in force or not.
+pub async fn find_by_hash(conn: &mut PgConnection, hash: &[u8]) -> Result<Option<ApiToken>, sqlx::Error> {
+    let row = sqlx::query_as!(
+        Stored,
+        "select token_id, property_id, name, prefix, scope, created_at, expires_at, last_used_at, revoked_at
+         from api_tokens where token_hash = $1",
+        hash,
+    )
+    .fetch_optional(conn)
+    .await?;
+    Ok(row.map(ApiToken::from))
+}
+
+/// The newest tokens of a property before one of them, if one is named; newest first.
+pub async fn list(
+    conn: &mut PgConnection,
+    property_id: Uuid,
+    before: Option<Uuid>,
+    most: i64,
+) -> Result<Vec<ApiToken>, sqlx::Error> {
+    let rows = sqlx::query_as!(
+        Stored,
+        "select token_id, property_id, name, prefix, scope, created_at, expires_at, last_used_at, revoked_at
+         from api_tokens where property_id = $1 and token_id < coalesce($2, 'ffffffff-ffff-ffff-ffff-ffffffffffff'::uuid)
+         order by token_id desc limit $3",
+        property_id,
+        before,
+        most,
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows.into_iter().map(ApiToken::from).collect())
+}
+
+/// A token, locked until the end of the transaction.
+pub async fn lock(
+    conn: &mut PgConnection,
+    property_id: Uuid,
+    token_id: Uuid,
+) -> Result<Option<ApiToken>, sqlx::Error> {
+    let row = sqlx::query_as!(
+        Stored,
+        "select token_id, property_id, name, prefix, scope, created_at, expires_at, last_used_at, revoked_at
+         from api_tokens where property_id = $1 and token_id = $2 for update",
+        property_id,
+        token_id,
+    )
+    .fetch_optional(conn)
+    .await?;
+    Ok(row.map(ApiToken::from))
+}
+
+/// Revokes a token.
+pub async fn revoke(
+    conn: &mut PgConnection,
+    property_id: Uuid,
+    token_id: Uuid,
+    at: DateTime<Utc>,
+) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "update api_tokens set revoked_at = $3 where property_id = $1 and token_id = $2",
+        property_id,
+        token_id,
+        at,
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Notes that a token was used; several instances make one write a minute between them.
+pub async fn used(
+    conn: &mut PgConnection,
+    property_id: Uuid,
+    token_id: Uuid,
+    at: DateTime<Utc>,
+) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "update api_tokens set last_used_at = $3 where property_id = $1 and token_id = $2
+           and (last_used_at is null or last_used_at <= $3::timestamptz - interval '1 minute')",
+        property_id,
+        token_id,
+        at,
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Whose a token is; the command line is told the token alone.
+pub async fn property_of(conn: &mut PgConnection, token_id: Uuid) -> Result<Option<Uuid>, sqlx::Error> {
+    // Few rows: one look-up for each property, in the primary key.
+    sqlx::query_scalar!(
+        "select t.property_id from properties p join api_tokens t on t.property_id = p.property_id and t.token_id = $1",
+        token_id,
+    )
+    .fetch_optional(conn)
+    .await
+}
