@@ -15,6 +15,14 @@ create table settings_log (
 comment on column settings_log.entry_id is 'UUIDv7: the newest of a property are one range scan of the primary key';
 comment on column settings_log.change is 'what was set, never a secret';
 
+-- When a page last told of itself, to the minute: whether the script is in place.
+create table stream_sightings (
+    property_id    uuid not null,
+    attribution_id uuid not null,
+    last_seen_at   timestamptz not null,
+    primary key (property_id, attribution_id)
+);
+
 -- Keys of the admin API, each for one property.
 create table api_tokens (
     property_id  uuid not null references properties,

@@ -22,6 +22,7 @@ pub mod forwarding;
 pub mod settings;
 // 3 doors
 pub mod collect;
+pub mod dashboard;
 pub mod stubs;
 pub mod webhook;
 // 4 shell

@@ -80,3 +80,45 @@ pub struct Entry {
     /// Requests that the row stands for.
     pub requests: i32,
 }
+
+/// A request as it is listed.
+#[derive(Debug, Clone, Serialize)]
+pub struct Logged {
+    /// Its id.
+    #[serde(rename = "id")]
+    pub activity_id: Uuid,
+    /// When it came.
+    pub at: DateTime<Utc>,
+    /// `success`, `auth_error`, `validation_error` or `rate_limited`.
+    pub status: String,
+    /// As it was sent.
+    pub topic: String,
+    /// What was answered.
+    pub http_status: i16,
+    /// Why it was refused.
+    pub code: Option<String>,
+    /// The same in words.
+    pub detail: Option<String>,
+    /// The key that it proved to have.
+    pub key_name: Option<String>,
+    /// Whether a session was found, for the first event of it.
+    pub session_matched: Option<bool>,
+    /// Since when it is matched, if that came later.
+    pub matched_late_at: Option<DateTime<Utc>>,
+    /// Whether it had come before.
+    pub duplicate: bool,
+    /// The fields in which it differs from the first one.
+    pub differs: Option<String>,
+    /// Whether nothing was recorded.
+    pub dry_run: bool,
+    /// The sender's id of the conversion.
+    pub conversion_id: Option<String>,
+    /// Our id of it.
+    pub event_id: Option<Uuid>,
+    /// Events taken.
+    pub accepted: i32,
+    /// Events refused.
+    pub rejected: i32,
+    /// Requests that this row stands for.
+    pub requests: i32,
+}

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::Entry;
+use super::{Entry, Logged};
 use crate::domain::tenant::Tenant;
 use crate::platform::clock::id_at;
 
@@ -89,4 +89,46 @@ pub async fn delete_before(
     .execute(conn)
     .await?;
     Ok(done.rows_affected())
+}
+
+/// The newest requests of an attribution ID before one of them, if one is named; newest first.
+pub async fn list(
+    conn: &mut PgConnection,
+    tenant: Tenant,
+    before: Option<Uuid>,
+    most: i64,
+) -> Result<Vec<Logged>, sqlx::Error> {
+    sqlx::query_as!(
+        Logged,
+        "select activity_id, at, status, topic, http_status, code, detail, key_name, session_matched, matched_late_at, duplicate, differs,
+             dry_run, conversion_id, event_id, accepted, rejected, requests
+         from activity where property_id = $1 and attribution_id = $2
+           and activity_id < coalesce($3, 'ffffffff-ffff-ffff-ffff-ffffffffffff'::uuid)
+         order by activity_id desc limit $4",
+        tenant.property_id,
+        tenant.attribution_id,
+        before,
+        most,
+    )
+    .fetch_all(conn)
+    .await
+}
+
+/// One request.
+pub async fn find(
+    conn: &mut PgConnection,
+    tenant: Tenant,
+    activity_id: Uuid,
+) -> Result<Option<Logged>, sqlx::Error> {
+    sqlx::query_as!(
+        Logged,
+        "select activity_id, at, status, topic, http_status, code, detail, key_name, session_matched, matched_late_at, duplicate, differs,
+             dry_run, conversion_id, event_id, accepted, rejected, requests
+         from activity where property_id = $1 and attribution_id = $2 and activity_id = $3",
+        tenant.property_id,
+        tenant.attribution_id,
+        activity_id,
+    )
+    .fetch_optional(conn)
+    .await
 }

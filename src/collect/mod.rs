@@ -20,6 +20,7 @@ use crate::destinations::Destinations;
 use crate::platform::client_ip::TrustedProxies;
 use crate::platform::clock::Clock;
 use crate::platform::daily_salts::DailySalts;
+use crate::platform::last_noted::LastNoted;
 use crate::platform::secrets::Sealer;
 use crate::sessions::tracking::Tracker;
 use crate::streams::Streams;
@@ -37,6 +38,8 @@ pub struct Collector {
     pub salts: Arc<DailySalts>,
     /// Where moments of visits go.
     pub tracker: Tracker,
+    /// Notes that pages tell of themselves.
+    pub last_seen: LastNoted,
     /// Where conversions are forwarded to.
     pub destinations: Arc<Destinations>,
     /// Where conversions go.

@@ -12,6 +12,7 @@ use crate::domain::conversion::Conversion;
 use crate::domain::crawler::is_crawler;
 use crate::domain::device::Device;
 use crate::domain::landing::Landing;
+use crate::platform::last_noted::Note;
 use crate::platform::marks::Recorded;
 use crate::sessions::Client;
 use crate::sessions::tracking::Moment;
@@ -68,6 +69,13 @@ impl Received<'_> {
             for (place, stored) in places.iter().zip(stored) {
                 taken[*place].stored = stored;
             }
+        }
+        if taken.iter().any(|taken| taken.stored) {
+            self.collector.last_seen.note(Note {
+                property_id: stream.property_id,
+                id: stream.attribution_id,
+                at: self.received_at,
+            });
         }
         conversions.retain(|(place, _)| taken[*place].stored);
         let (of_conversions, drafts): (Vec<usize>, Vec<Conversion>) = conversions.into_iter().unzip();

@@ -2,7 +2,6 @@
 
 mod allowances;
 mod authenticator;
-mod last_used;
 pub mod store;
 
 use chrono::{DateTime, Utc};
@@ -11,7 +10,6 @@ use uuid::Uuid;
 
 pub use allowances::Allowances;
 pub use authenticator::{Authenticator, Refusal};
-pub use last_used::LastUsed;
 
 /// Requests a minute that a key gets unless told otherwise.
 pub const DEFAULT_RATE_LIMIT: i32 = 60;

@@ -5,8 +5,8 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::Key;
-use super::last_used::Use;
 use crate::domain::tenant::Tenant;
+use crate::platform::last_noted::{self, Note};
 
 /// Keys with one prefix that are tried, at most: prefixes are random, two alike are already a wonder.
 const MOST_CANDIDATES: i64 = 4;
@@ -174,22 +174,28 @@ pub async fn set_rate_limit(
     .await
 }
 
-/// Writes when keys were last used; several instances make one write a minute between them.
-pub async fn note_uses(conn: &mut PgConnection, uses: &[Use]) -> Result<(), sqlx::Error> {
-    let properties: Vec<Uuid> = uses.iter().map(|used| used.property_id).collect();
-    let keys: Vec<Uuid> = uses.iter().map(|used| used.key_id).collect();
-    let times: Vec<DateTime<Utc>> = uses.iter().map(|used| used.at).collect();
-    sqlx::query!(
-        "update webhook_keys k set last_used_at = u.at
-         from (select property_id, key_id, max(at) as at from unnest($1::uuid[], $2::uuid[], $3::timestamptz[]) as t(property_id, key_id, at)
-               group by 1, 2) u
-         where k.property_id = u.property_id and k.key_id = u.key_id
-           and (k.last_used_at is null or k.last_used_at <= u.at - interval '1 minute')",
-        &properties,
-        &keys,
-        &times,
-    )
-    .execute(conn)
-    .await?;
-    Ok(())
+/// `last_used_at` of keys.
+pub struct LastUsed;
+
+impl last_noted::Store for LastUsed {
+    const NAME: &'static str = "webhook keys";
+
+    async fn write(conn: &mut PgConnection, notes: &[Note]) -> Result<(), sqlx::Error> {
+        let properties: Vec<Uuid> = notes.iter().map(|note| note.property_id).collect();
+        let keys: Vec<Uuid> = notes.iter().map(|note| note.id).collect();
+        let times: Vec<DateTime<Utc>> = notes.iter().map(|note| note.at).collect();
+        sqlx::query!(
+            "update webhook_keys k set last_used_at = u.at
+             from (select property_id, key_id, max(at) as at
+                   from unnest($1::uuid[], $2::uuid[], $3::timestamptz[]) as t(property_id, key_id, at) group by 1, 2) u
+             where k.property_id = u.property_id and k.key_id = u.key_id
+               and (k.last_used_at is null or k.last_used_at <= u.at - interval '1 minute')",
+            &properties,
+            &keys,
+            &times,
+        )
+        .execute(conn)
+        .await?;
+        Ok(())
+    }
 }

@@ -1,5 +1,6 @@
 //! The machine underneath: configuration, database, clock, sealing, answers to errors. No word of the business.
 
+pub mod asset;
 pub mod cache;
 pub mod client_ip;
 pub mod clock;
@@ -8,6 +9,7 @@ pub mod daily_salts;
 pub mod db;
 pub mod group_commit;
 pub mod http_body;
+pub mod last_noted;
 pub mod marks;
 pub mod outbound;
 pub mod password;

@@ -12,21 +12,24 @@ use super::{background, health, router, settings_listener};
 use crate::activity;
 use crate::collect::{self, Collector};
 use crate::conversions::{Previewer, Recorder};
+use crate::dashboard::Dashboard;
 use crate::destinations::Destinations;
 use crate::destinations::outbox::Bell;
 use crate::forwarding;
-use crate::keys::{Allowances, Authenticator, LastUsed};
+use crate::keys::{self, Allowances, Authenticator};
 use crate::platform::client_ip::TrustedProxies;
 use crate::platform::clock::Clock;
 use crate::platform::config::Config;
 use crate::platform::daily_salts::DailySalts;
 use crate::platform::db;
 use crate::platform::group_commit::Writers;
+use crate::platform::last_noted::LastNoted;
 use crate::platform::outbound::Outbound;
 use crate::platform::password::SlowHash;
 use crate::platform::secrets::{Sealer, key_of_database};
 use crate::sessions::tracking::Tracker;
-use crate::streams::Streams;
+use crate::streams::{self, Streams};
+use crate::users::sign_ins::SignIns;
 use crate::webhook::Webhook;
 
 /// A service that is ready to be listened to.
@@ -60,7 +63,7 @@ impl App {
         let authenticator = Arc::new(Authenticator::new(
             pool.clone(),
             clock.clone(),
-            hash,
+            hash.clone(),
             config.auth.failures_per_minute,
         ));
 
@@ -73,9 +76,11 @@ impl App {
         let recorder = Recorder::start(&config.recorder, &options, &sealer, &bell, &mut writers);
         let tracker = Tracker::start(&config.tracker, &options, &sealer, &clock, &mut writers);
         let (filer, filing) = activity::start_filer(pool.clone(), config.activity.refused_per_minute);
-        let (last_used, noting) = LastUsed::start(pool.clone());
+        let (last_used, noting) = LastNoted::start::<keys::store::LastUsed>(pool.clone());
+        let (last_seen, seeing) = LastNoted::start::<streams::store::LastSeen>(pool.clone());
         draining.spawn(filing);
         draining.spawn(noting);
+        draining.spawn(seeing);
         let listening = settings_listener::start(
             pool.clone(),
             Arc::clone(&streams),
@@ -122,12 +127,29 @@ impl App {
             limits: collect::Limits::new(&config.collect, clock.clone()),
             salts,
             tracker,
+            last_seen,
             destinations: Arc::clone(&destinations),
             recorder: recorder.clone(),
             sealer: sealer.clone(),
             clock: clock.clone(),
             proxies: proxies.clone(),
             read_timeout: config.server.read_timeout,
+        };
+        let failures = config.auth.failures_per_minute;
+        let dashboard = Dashboard {
+            sign_ins: Arc::new(SignIns::new(pool.clone(), clock.clone(), hash.clone(), failures)),
+            hash,
+            base_url: config.server.base_url(),
+            previewer: Previewer::new(pool.clone(), sealer.clone()),
+            forwarding: forwarding::Previewer::new(pool.clone(), sealer.clone(), clock.clone()),
+            destinations: Arc::clone(&destinations),
+            filer: filer.clone(),
+            sealer: sealer.clone(),
+            proxies: proxies.clone(),
+            clock: clock.clone(),
+            pool: pool.clone(),
+            stop: stop.clone(),
+            live: Dashboard::live_places(),
         };
         let webhook = Webhook {
             streams,
@@ -145,7 +167,13 @@ impl App {
             read_timeout: config.server.read_timeout,
         };
         Ok(Self {
-            public: router::public(Arc::new(webhook), Arc::new(collector), health, also),
+            public: router::public(
+                Arc::new(webhook),
+                Arc::new(collector),
+                Arc::new(dashboard),
+                health,
+                also,
+            ),
             writers,
             draining,
             stop,

@@ -11,11 +11,18 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use super::health::{self, Health};
 use super::observe;
 use crate::collect::{self, Collector};
+use crate::dashboard::{self, Dashboard};
 use crate::platform::problem::Problem;
 use crate::webhook::{self, Webhook};
 
 /// The public listener's routes; `also` are those that a command adds.
-pub fn public(webhook: Arc<Webhook>, collector: Arc<Collector>, health: Health, also: Router) -> Router {
+pub fn public(
+    webhook: Arc<Webhook>,
+    collector: Arc<Collector>,
+    dashboard: Arc<Dashboard>,
+    health: Health,
+    also: Router,
+) -> Router {
     let only_get = async || Problem::method_not_allowed(Method::GET);
     let checks = Router::new()
         .route("/healthz", get(health::live).fallback(only_get))
@@ -24,6 +31,7 @@ pub fn public(webhook: Arc<Webhook>, collector: Arc<Collector>, health: Health, 
     layered(
         webhook::router(webhook)
             .merge(collect::router(collector))
+            .merge(dashboard::router(dashboard))
             .merge(checks)
             .merge(also),
     )

@@ -50,7 +50,12 @@ pub async fn create_user(
 }
 
 /// Gives a user a link to set a password by, in place of earlier ones; its token.
-pub async fn invite_user(conn: &mut PgConnection, user: &User, clock: &Clock) -> Result<Token, sqlx::Error> {
+pub async fn invite_user(
+    conn: &mut PgConnection,
+    actor: &Actor,
+    user: &User,
+    clock: &Clock,
+) -> Result<Token, sqlx::Error> {
     let (token, now) = (Token::generate(), clock.now());
     let mut transaction = conn.begin().await?;
     store::invite(
@@ -61,6 +66,7 @@ pub async fn invite_user(conn: &mut PgConnection, user: &User, clock: &Clock) ->
         now + INVITED_FOR,
     )
     .await?;
+    note(&mut transaction, actor, &object(user), "link_made", None, clock).await?;
     transaction.commit().await?;
     Ok(token)
 }

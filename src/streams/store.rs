@@ -1,9 +1,12 @@
 //! `properties` and `streams`: directories, read to find out who the tenant is.
 
+use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::{Property, Stream};
+use crate::domain::tenant::Tenant;
+use crate::platform::last_noted::{self, Note};
 
 /// Streams in one page.
 const PAGE: i64 = 500;
@@ -187,4 +190,44 @@ pub async fn update_stream(conn: &mut PgConnection, stream: &Stream) -> Result<(
     .execute(conn)
     .await?;
     Ok(())
+}
+
+/// When pages of a stream last told of themselves.
+pub async fn last_seen(
+    conn: &mut PgConnection,
+    tenant: Tenant,
+) -> Result<Option<DateTime<Utc>>, sqlx::Error> {
+    sqlx::query_scalar!(
+        "select last_seen_at from stream_sightings where property_id = $1 and attribution_id = $2",
+        tenant.property_id,
+        tenant.attribution_id,
+    )
+    .fetch_optional(conn)
+    .await
+}
+
+/// When pages of streams last told of themselves.
+pub struct LastSeen;
+
+impl last_noted::Store for LastSeen {
+    const NAME: &'static str = "streams";
+
+    async fn write(conn: &mut PgConnection, notes: &[Note]) -> Result<(), sqlx::Error> {
+        let properties: Vec<Uuid> = notes.iter().map(|note| note.property_id).collect();
+        let streams: Vec<Uuid> = notes.iter().map(|note| note.id).collect();
+        let times: Vec<DateTime<Utc>> = notes.iter().map(|note| note.at).collect();
+        sqlx::query!(
+            "insert into stream_sightings as s (property_id, attribution_id, last_seen_at)
+             select property_id, attribution_id, max(at)
+             from unnest($1::uuid[], $2::uuid[], $3::timestamptz[]) as t(property_id, attribution_id, at) group by 1, 2
+             on conflict (property_id, attribution_id) do update set last_seen_at = excluded.last_seen_at
+             where s.last_seen_at <= excluded.last_seen_at - interval '1 minute'",
+            &properties,
+            &streams,
+            &times,
+        )
+        .execute(conn)
+        .await?;
+        Ok(())
+    }
 }

@@ -8,6 +8,7 @@ use super::Webhook;
 use super::known_stream::Call;
 use super::refusal::Refusal;
 use crate::keys::Key;
+use crate::platform::last_noted::Note;
 
 /// The key that the request proves.
 pub async fn prove(webhook: &Webhook, call: &Call, headers: &HeaderMap) -> Result<Arc<Key>, Refusal> {
@@ -16,6 +17,10 @@ pub async fn prove(webhook: &Webhook, call: &Call, headers: &HeaderMap) -> Resul
         .authenticate(headers, call.stream.tenant(), call.client)
         .await
         .map_err(Refusal::Authentication)?;
-    webhook.last_used.note(&key, call.received_at);
+    webhook.last_used.note(Note {
+        property_id: key.property_id,
+        id: key.key_id,
+        at: call.received_at,
+    });
     Ok(key)
 }

@@ -15,9 +15,10 @@ use crate::activity;
 use crate::conversions::{Previewer, Recorder};
 use crate::destinations::Destinations;
 use crate::forwarding;
-use crate::keys::{Allowances, Authenticator, LastUsed};
+use crate::keys::{Allowances, Authenticator};
 use crate::platform::client_ip::TrustedProxies;
 use crate::platform::clock::Clock;
+use crate::platform::last_noted::LastNoted;
 use crate::platform::secrets::Sealer;
 use crate::streams::Streams;
 
@@ -32,7 +33,7 @@ pub struct Webhook {
     /// Their limits.
     pub allowances: Arc<Allowances>,
     /// Their last use.
-    pub last_used: LastUsed,
+    pub last_used: LastNoted,
     /// Where conversions are forwarded to.
     pub destinations: Arc<Destinations>,
     /// Where conversions go.

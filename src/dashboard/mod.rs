@@ -1,0 +1,72 @@
+//! The pages: settings, and what became of conversions. HTML from the server, for people who are signed in.
+
+mod assets;
+mod failure;
+mod frame;
+mod guard;
+mod pages;
+mod router;
+mod show;
+
+use std::sync::Arc;
+
+use sqlx::PgPool;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+
+use crate::activity::Filer;
+use crate::conversions::Previewer;
+use crate::destinations::Destinations;
+use crate::forwarding;
+use crate::platform::client_ip::TrustedProxies;
+use crate::platform::clock::Clock;
+use crate::platform::password::SlowHash;
+use crate::platform::secrets::Sealer;
+use crate::users::sign_ins::SignIns;
+
+pub use router::router;
+
+/// Pages that are kept current at the same time, at most: each asks the database once a second.
+const MOST_LIVE: usize = 200;
+
+/// What the pages need.
+pub struct Dashboard {
+    /// Reads and changes of settings.
+    pub pool: PgPool,
+    /// Time and ids.
+    pub clock: Clock,
+    /// Who is signed in.
+    pub sign_ins: Arc<SignIns>,
+    /// Hashes new passwords and keys.
+    pub hash: SlowHash,
+    /// Opens what is shown masked.
+    pub sealer: Sealer,
+    /// Whose word about the client's address counts.
+    pub proxies: TrustedProxies,
+    /// How the service is reached, without a slash at the end.
+    pub base_url: String,
+    /// Test events: the match.
+    pub previewer: Previewer,
+    /// Test events: what would be forwarded.
+    pub forwarding: forwarding::Previewer,
+    /// Test events: the destinations.
+    pub destinations: Arc<Destinations>,
+    /// Test events: the audit row.
+    pub filer: Filer,
+    /// Ends pages that are kept current.
+    pub stop: CancellationToken,
+    /// Places of pages that are kept current.
+    pub live: Arc<Semaphore>,
+}
+
+impl Dashboard {
+    /// Places for pages that are kept current.
+    pub fn live_places() -> Arc<Semaphore> {
+        Arc::new(Semaphore::new(MOST_LIVE))
+    }
+
+    /// Whether browsers reach it by TLS: cookies are then sent by TLS alone.
+    fn is_secure(&self) -> bool {
+        self.base_url.starts_with("https://")
+    }
+}

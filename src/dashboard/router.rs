@@ -1,0 +1,92 @@
+//! The routes.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::Request;
+use axum::http::{HeaderName, HeaderValue, header};
+use axum::middleware::{Next, from_fn};
+use axum::response::{IntoResponse as _, Redirect, Response};
+use axum::routing::{get, post};
+
+use super::failure::Failure;
+use super::pages::{
+    account, activity, attribution_ids, invitation, log, sign_in, test_event, tracking, users, webhooks,
+};
+use super::{Dashboard, assets};
+
+/// Only what lies on this host, and nothing inline.
+const POLICY: &str = "default-src 'none'; script-src 'self'; connect-src 'self'; style-src 'self'; img-src 'self'; \
+                      form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
+
+/// `/dashboard` and all below it; `/` leads there.
+pub fn router(dashboard: Arc<Dashboard>) -> Router {
+    let of_stream = "/dashboard/properties/{property_id}/attribution-ids/{attribution_id}";
+    let at = |rest: &str| format!("{of_stream}{rest}");
+    Router::new()
+        .route("/", get(async || Redirect::to("/dashboard")))
+        .route("/dashboard", get(attribution_ids::first))
+        .route("/dashboard/sign-in", get(sign_in::page).post(sign_in::sign_in))
+        .route("/dashboard/sign-out", post(sign_in::sign_out))
+        .route(
+            "/dashboard/invitation/{token}",
+            get(invitation::page).post(invitation::accept),
+        )
+        .route("/dashboard/account", get(account::page))
+        .route("/dashboard/account/password", post(account::change_password))
+        .route(
+            "/dashboard/account/sign-out-everywhere",
+            post(account::sign_out_everywhere),
+        )
+        .route("/dashboard/users", get(users::page).post(users::invite))
+        .route("/dashboard/users/{user_id}/role", post(users::set_role))
+        .route("/dashboard/users/{user_id}/invitation", post(users::invite_again))
+        .route("/dashboard/users/{user_id}/remove", post(users::remove))
+        .route("/dashboard/properties", post(attribution_ids::create_property))
+        .route(
+            "/dashboard/properties/{property_id}/attribution-ids",
+            get(attribution_ids::page).post(attribution_ids::create),
+        )
+        .route(&at(""), get(webhooks::first))
+        .route(&at("/webhooks"), get(webhooks::page))
+        .route(&at("/webhooks/enabled"), post(webhooks::set_enabled))
+        .route(&at("/webhooks/keys"), post(webhooks::create_key))
+        .route(&at("/webhooks/keys/{key_id}/revoke"), post(webhooks::revoke_key))
+        .route(
+            &at("/webhooks/keys/{key_id}/rate-limit"),
+            post(webhooks::set_rate_limit),
+        )
+        .route(&at("/webhooks/test"), post(test_event::send))
+        .route(&at("/activity/live"), get(activity::live))
+        .route(&at("/activity"), get(activity::older))
+        .route(&at("/activity/{activity_id}"), get(activity::detail))
+        .route(&at("/tracking"), get(tracking::page))
+        .route(&at("/attribution"), get(attribution_ids::attribution))
+        .route(&at("/attribution/lookback"), post(attribution_ids::set_lookback))
+        .route(&at("/attribution/name"), post(attribution_ids::rename))
+        .route("/dashboard/properties/{property_id}/log", get(log::page))
+        .route("/dashboard/log", get(log::of_installation))
+        .route("/dashboard/{*rest}", get(async || Failure::NotFound))
+        .method_not_allowed_fallback(async || Failure::NotFound.into_response())
+        .layer(from_fn(guarded))
+        .route("/dashboard/assets/{hash}/{name}", get(assets::serve))
+        .with_state(dashboard)
+}
+
+/// Pages are for those who asked, are kept by nobody, and load nothing from elsewhere.
+async fn guarded(request: Request, next: Next) -> Response {
+    let mut response = next.run(request).await;
+    let headers: [(HeaderName, &'static str); 5] = [
+        (header::CONTENT_SECURITY_POLICY, POLICY),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::REFERRER_POLICY, "same-origin"),
+        (header::CACHE_CONTROL, "no-store"),
+        (header::X_FRAME_OPTIONS, "DENY"),
+    ];
+    for (name, value) in headers {
+        response
+            .headers_mut()
+            .insert(name, HeaderValue::from_static(value));
+    }
+    response
+}
