@@ -156,6 +156,9 @@ impl TestApp {
         // A machine that is busy with other things is slow, and that is not what these tests are about.
         config.recorder.answer_within = Duration::from_secs(10);
         config.tracker.answer_within = Duration::from_secs(10);
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        config.server.listen = address;
         change(&mut config);
         let clock = Clock::fixed(now());
         let mut conn = pool.acquire().await.unwrap();
@@ -171,8 +174,6 @@ impl TestApp {
         let stream = new_stream(&clock, property.property_id);
         streams::store::insert_stream(&mut conn, &stream).await.unwrap();
         let (key_id, token) = new_key(&pool, &clock, stream.property_id, stream.attribution_id, |_| {}).await;
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
         let also = also(address, stream.attribution_id, &token);
         let app = App::start_with(&config, clock.clone(), also).await.unwrap();
         let server = listen_on(listener, &app);

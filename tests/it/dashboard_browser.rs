@@ -1,0 +1,115 @@
+//! The set-up as it is documented, in a real Chromium.
+
+use fantoccini::Locator;
+use serde_json::json;
+use sqlx::PgPool;
+use trustdata::users::Role;
+
+use crate::browser_support::Browser;
+use crate::dashboard::{PASSWORD, make_user};
+use crate::support::TestApp;
+
+#[sqlx::test]
+async fn from_the_first_sign_in_to_a_key_that_is_revoked(pool: PgPool) {
+    let app = TestApp::start(pool).await;
+    make_user(&app, "ann@shop.example", Role::Owner).await;
+    let browser = Browser::start().await;
+    browser.goto(&app.url("/")).await;
+    let keys = async |selector: &str, text: &str| {
+        let found = browser
+            .page
+            .wait()
+            .for_element(Locator::Css(selector))
+            .await
+            .unwrap();
+        found.send_keys(text).await.unwrap();
+    };
+    // By keyboard alone.
+    keys("#email", "ann@shop.example").await;
+    keys("#password", &format!("{PASSWORD}\u{e007}")).await;
+    browser
+        .wait_for("document.querySelector('[data-opens=create]')")
+        .await;
+
+    browser.click("[data-opens=create]").await;
+    keys("#create #name", "Web shop\u{e007}").await;
+    browser.wait_for("document.querySelector('#state-title')").await;
+    assert!(browser.text("#state-title").await.contains("Disabled"));
+    browser.click("button[name=enabled][value=true]").await;
+    browser
+        .wait_for("document.querySelector('#state-title .good')")
+        .await;
+
+    browser.click("[data-opens=generate]").await;
+    keys("#key-name", "Back end").await;
+    browser.click("#generate .row button").await;
+    let key = browser.text("#fresh-key").await;
+    let curl = browser.text("#fresh-curl").await;
+    assert!(
+        curl.contains(&key) && curl.contains(&app.address.to_string()),
+        "{curl}"
+    );
+    browser.click("[data-copy=fresh-key]").await;
+    browser
+        .wait_for("/Copied|Ctrl/.test(document.querySelector('[data-copy=fresh-key]').textContent)")
+        .await;
+
+    // The command as it stands there, by whoever pastes it.
+    let webhook = curl.split('\'').nth(1).unwrap().to_owned();
+    let send = async |id: &str| {
+        let body = json!({ "conversion_id": id, "value": 99, "currency": "USD" }).to_string();
+        let request = app.http.post(&webhook).bearer_auth(&key).body(body);
+        let answer = request
+            .header("content-type", "application/json")
+            .send()
+            .await
+            .unwrap();
+        answer.status().as_u16()
+    };
+    browser.run("window.notReloaded = true").await;
+    assert_eq!(send("ORD-1").await, 200);
+    browser
+        .wait_for("/ORD-1/.test(document.querySelector('#activity').textContent)")
+        .await;
+    assert_eq!(browser.run("return window.notReloaded").await, true);
+    browser.click("#activity button").await;
+    browser
+        .wait_for("/Answered\\s*200/.test(document.querySelector('#detail').textContent)")
+        .await;
+
+    // A limit of two: it begins full.
+    browser.goto(&page_of(&browser).await).await;
+    browser
+        .run("document.querySelector('[name=rate_limit]').value = 2")
+        .await;
+    browser.click(".inline button").await;
+    browser
+        .wait_for("/holds at once/.test(document.querySelector('.note').textContent)")
+        .await;
+    browser.wait_for("document.querySelector('#activity td')").await;
+    let mut answers = Vec::new();
+    for id in ["ORD-2", "ORD-3", "ORD-4"] {
+        answers.push(send(id).await);
+    }
+    assert_eq!(answers, [200, 200, 429]);
+    browser
+        .wait_for("/rate_limited/.test(document.querySelector('#activity').textContent)")
+        .await;
+
+    browser.click("[data-opens^=revoke-]").await;
+    browser.click("dialog[open] button.danger").await;
+    browser
+        .wait_for("/is revoked/.test(document.querySelector('.note').textContent)")
+        .await;
+    assert_eq!(send("ORD-5").await, 401);
+    browser
+        .wait_for("/auth_error/.test(document.querySelector('#activity').textContent)")
+        .await;
+    assert_eq!(browser.console().await, Vec::<String>::new());
+}
+
+async fn page_of(browser: &Browser) -> String {
+    let url = browser.page.current_url().await.unwrap();
+    let path = url.path().trim_end_matches("/keys").to_owned();
+    url.join(&path).unwrap().to_string()
+}
