@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 /// Modules by rank, as in the README. The floor's two do not know each other's business, but `platform` is everybody's.
-const RANKS: [(&str, u8); 20] = [
+const RANKS: [(&str, u8); 21] = [
     ("domain", 0),
     ("platform", 0),
     ("activity", 1),
@@ -17,6 +17,7 @@ const RANKS: [(&str, u8); 20] = [
     ("users", 1),
     ("conversions", 2),
     ("forwarding", 2),
+    ("reports", 2),
     ("settings", 2),
     ("collect", 3),
     ("stubs", 3),
