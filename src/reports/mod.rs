@@ -2,6 +2,7 @@
 
 mod amount;
 pub mod campaigns;
+pub mod conversions;
 mod model;
 pub mod rollup;
 

@@ -27,6 +27,7 @@ mod parcels;
 mod postgres_killed;
 mod ranks;
 mod recording;
+mod reports;
 mod reports_sums;
 mod retention;
 mod screenshots;
