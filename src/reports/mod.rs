@@ -4,6 +4,7 @@ mod amount;
 pub mod campaigns;
 pub mod conversions;
 mod model;
+pub mod overview;
 pub mod rollup;
 
 pub use model::{BadWindow, Model, UnknownModel, Window};

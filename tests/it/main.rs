@@ -28,6 +28,7 @@ mod postgres_killed;
 mod ranks;
 mod recording;
 mod reports;
+mod reports_overview;
 mod reports_sums;
 mod retention;
 mod screenshots;

@@ -20,14 +20,14 @@ pub use query::{BadDimension, Dimension, Filter, Query};
 
 use super::amount::{share, weighted};
 use super::model::{Model, Window};
-use super::rollup::{self, DayKey, DaySums, Deltas};
+use super::rollup::{self, DayKey, DaySums, Deltas, Unsummed};
 use query::GroupKey;
 use store::Group;
 
 /// Rows of a report, at most; what is beyond is in [`Report::others`].
 pub const MOST_ROWS: usize = 2000;
 /// Conversions that are not in the sums yet and are added to a report, at most.
-const MOST_UNSUMMED: usize = 20_000;
+pub(super) const MOST_UNSUMMED: usize = 20_000;
 
 /// What campaigns brought.
 #[derive(Debug, Clone, Serialize)]
@@ -111,14 +111,24 @@ pub async fn report(conn: &mut PgConnection, query: &Query) -> Result<Report, sq
     // Sums and what is not in them yet, as they were at one moment.
     let mut transaction = conn.begin_with(super::SNAPSHOT).await?;
     let unsummed = rollup::unsummed(&mut transaction, query.property_id, MOST_UNSUMMED).await?;
-    let found = store::groups(&mut transaction, query, MOST_ROWS + 1).await?;
+    let report = within(&mut transaction, query, &unsummed).await?;
+    transaction.commit().await?;
+    Ok(report)
+}
+
+/// The report within a transaction whose snapshot `unsummed` was read in.
+pub(super) async fn within(
+    conn: &mut PgConnection,
+    query: &Query,
+    unsummed: &Unsummed,
+) -> Result<Report, sqlx::Error> {
+    let found = store::groups(conn, query, MOST_ROWS + 1).await?;
     let cut = found.len() > MOST_ROWS;
     let mut totals: BTreeMap<Option<String>, Sums> = BTreeMap::new();
     if cut {
-        let all = store::days(&mut transaction, query, false).await?;
+        let all = store::days(conn, query, false).await?;
         totals.extend(all.into_iter().map(|((_, currency), sums)| (currency, sums)));
     }
-    transaction.commit().await?;
     let mut groups: BTreeMap<GroupKey, Sums> = BTreeMap::new();
     for Group { key, sums, counted } in found {
         if !cut {
