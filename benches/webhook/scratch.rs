@@ -70,6 +70,11 @@ impl Scratch {
         }
     }
 
+    /// Connections to it.
+    pub fn pool(&self) -> &PgPool {
+        &self.pool
+    }
+
     /// Drops it.
     pub async fn drop_it(self) {
         self.pool.close().await;

@@ -11,7 +11,7 @@ use sqlx::PgPool;
 use trustdata::attribution::weigh;
 use trustdata::platform::clock::Clock;
 use trustdata::reports::campaigns::{self, Dimension, Query, Row};
-use trustdata::reports::{Model, Window, rollup};
+use trustdata::reports::{Model, Window, overview, rollup};
 use uuid::Uuid;
 
 use crate::support::now;
@@ -345,6 +345,37 @@ impl World {
                     )
                 );
             }
+        }
+        let seen = overview::Query {
+            property_id: self.property_id,
+            attribution_id: None,
+            window,
+            step: overview::Step::Hour,
+            model: Model::LastClick,
+        };
+        let seen = overview::overview(&mut *self.pool.acquire().await.unwrap(), &seen, now())
+            .await
+            .unwrap();
+        let counted = || self.events.iter().filter(|event| event.topic != "refund");
+        let matched = counted().filter(|event| !event.versions.is_empty()).count() as i64;
+        assert_eq!(
+            (seen.total.conversions, seen.total.matched),
+            (counted().count() as i64, matched)
+        );
+        assert_eq!(
+            seen.total.refunds,
+            self.events.len() as i64 - counted().count() as i64
+        );
+        for revenue in &seen.total.revenue {
+            let total = report
+                .totals
+                .iter()
+                .find(|total| total.currency.as_ref() == Some(&revenue.currency))
+                .unwrap();
+            assert_eq!(
+                (revenue.gross, revenue.net),
+                (total.figures[0].gross, total.figures[0].net)
+            );
         }
         let points = campaigns::series(&mut *self.pool.acquire().await.unwrap(), &query)
             .await
