@@ -15,6 +15,8 @@
 mod limit;
 #[path = "webhook/load.rs"]
 mod load;
+#[path = "webhook/reports.rs"]
+mod reports;
 #[path = "webhook/scratch.rs"]
 mod scratch;
 #[path = "webhook/service.rs"]
@@ -87,6 +89,8 @@ enum Only {
     Views,
     /// As `group`, over 10 million sessions
     Large,
+    /// Reports over a million conversions, alone and beside webhooks
+    Reports,
 }
 
 #[tokio::main(flavor = "current_thread")]
@@ -170,6 +174,8 @@ impl Bench {
 
         self.page_views(&mut table, &shop, group.rate()).await;
 
+        reports::run(&self.scratch, &shop, self.time, &mut table).await;
+
         let shops = self.scratch.tenants(PROPERTIES).await;
         self.scratch.sessions(&shops, FEW).await;
         let (many, _) = self.closed(&shops, 256, 1, &[]).await;
@@ -251,6 +257,10 @@ impl Bench {
                 let (alone, _) = self.closed(&shop, 256, 1, &[]).await;
                 table.add("group commit, 256 connections", &alone, "");
                 self.page_views(&mut table, &shop, alone.rate()).await;
+                return table;
+            }
+            Only::Reports => {
+                reports::run(&self.scratch, &shop, self.time, &mut table).await;
                 return table;
             }
             Only::Limit => {

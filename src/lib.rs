@@ -19,6 +19,7 @@ pub mod users;
 // 2 pipeline
 pub mod conversions;
 pub mod forwarding;
+pub mod reports;
 pub mod settings;
 // 3 doors
 pub mod collect;

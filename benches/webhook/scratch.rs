@@ -70,6 +70,11 @@ impl Scratch {
         }
     }
 
+    /// Connections to it.
+    pub fn pool(&self) -> &PgPool {
+        &self.pool
+    }
+
     /// Drops it.
     pub async fn drop_it(self) {
         self.pool.close().await;
@@ -82,7 +87,7 @@ impl Scratch {
         let mut conn = self.pool.acquire().await.unwrap();
         run(
             &mut conn,
-            "truncate conversions, credits, activity, awaited_visitors, outbox, deliveries".to_owned(),
+            "truncate conversions, credits, credit_changes, report_days, report_hours, report_refunds, activity, awaited_visitors, outbox, deliveries".to_owned(),
         )
         .await;
         // Not everybody may; then the next cell pays for the last one.

@@ -13,6 +13,16 @@ pub struct Row {
 }
 
 impl Row {
+    /// A case by the median of its times, in milliseconds, with the worst of them in place of the 99th percentile.
+    pub fn times(case: &str, median: f64, worst: f64, note: &str) -> Self {
+        Self {
+            case: case.to_owned(),
+            rate: 1000.0 / median,
+            latency: Some((median, worst)),
+            note: note.to_owned(),
+        }
+    }
+
     /// A case without latencies.
     pub fn rate_only(case: &str, rate: f64, note: &str) -> Self {
         Self {

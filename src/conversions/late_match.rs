@@ -58,6 +58,7 @@ pub async fn look_again(conn: &mut PgConnection, now: DateTime<Utc>) -> Result<L
         .filter_map(|(one, found)| journey(one, found))
         .collect();
     store::insert_credits(&mut transaction, &journeys).await?;
+    store::insert_changes(&mut transaction, &journeys).await?;
 
     let still_unmatched: HashMap<Uuid, bool> = looks
         .iter()

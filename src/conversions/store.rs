@@ -20,7 +20,7 @@ pub struct Row<'a> {
     pub attribution: &'a Attribution,
 }
 
-/// Stores the conversions that are not there yet; the ids of those that were stored. Rows come in the order of their identity: writers
+/// Stores the conversions that are not there yet, and tells of them in `credit_changes`; the ids of those that were stored. Rows come in the order of their identity: writers
 /// that share keys then wait for each other in one direction only, and never in a circle.
 pub async fn insert(conn: &mut PgConnection, rows: &[Row<'_>]) -> Result<HashSet<Uuid>, sqlx::Error> {
     let text = |of: fn(&Draft) -> Option<&str>| {
@@ -31,7 +31,8 @@ pub async fn insert(conn: &mut PgConnection, rows: &[Row<'_>]) -> Result<HashSet
     let id = |of: fn(&Draft) -> Uuid| rows.iter().map(|row| of(row.draft)).collect::<Vec<Uuid>>();
     let time = |of: fn(&Draft) -> DateTime<Utc>| rows.iter().map(|row| of(row.draft)).collect::<Vec<_>>();
     let stored = sqlx::query_scalar!(
-        r#"insert into conversions (property_id, event_id, attribution_id, topic, conversion_id, event_name, purchase_id, event_time, received_at,
+        r#"with stored as (
+           insert into conversions (property_id, event_id, attribution_id, topic, conversion_id, event_name, purchase_id, event_time, received_at,
                value, currency, visitor_id, user_id, match_reason, session_id, nearest_session_at, lookback_days, payload, personal_sealed,
                source, key_id)
            select property_id, event_id, attribution_id, topic, conversion_id, event_name, purchase_id, event_time, received_at,
@@ -44,7 +45,11 @@ pub async fn insert(conn: &mut PgConnection, rows: &[Row<'_>]) -> Result<HashSet
                value, currency, visitor_id, user_id, match_reason, session_id, nearest_session_at, lookback_days, payload, personal_sealed,
                source, key_id)
            on conflict on constraint conversions_once do nothing
-           returning event_id"#,
+           returning property_id, event_id
+           ), told as (
+               insert into credit_changes (property_id, event_ids) select property_id, array_agg(event_id) from stored group by property_id
+           )
+           select event_id from stored"#,
         &id(|d| d.origin.tenant.property_id),
         &id(|d| d.event_id),
         &id(|d| d.origin.tenant.attribution_id),
@@ -159,6 +164,28 @@ pub async fn insert_credits(conn: &mut PgConnection, journeys: &[Journey<'_>]) -
         &units(|w| w.time_decay),
         &units(|w| w.position_based),
         &credits.iter().map(|(journey, ..)| journey.version).collect::<Vec<_>>(),
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Tells of versions that came after the first, in the transaction that stores them.
+pub async fn insert_changes(conn: &mut PgConnection, journeys: &[Journey<'_>]) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "insert into credit_changes (property_id, event_ids, versions)
+         select property_id, array_agg(event_id), array_agg(version)
+         from unnest($1::uuid[], $2::uuid[], $3::smallint[]) as t(property_id, event_id, version)
+         group by property_id",
+        &journeys
+            .iter()
+            .map(|journey| journey.property_id)
+            .collect::<Vec<_>>(),
+        &journeys
+            .iter()
+            .map(|journey| journey.event_id)
+            .collect::<Vec<_>>(),
+        &journeys.iter().map(|journey| journey.version).collect::<Vec<_>>(),
     )
     .execute(conn)
     .await?;

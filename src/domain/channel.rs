@@ -141,6 +141,15 @@ impl Channel {
         Self::by(&lower(landing.source()), &lower(landing.medium()))
     }
 
+    /// The channel of a touch, of which no more is known than this.
+    pub fn of_touch(direct: bool, source: Option<&str>, medium: Option<&str>) -> Self {
+        if direct {
+            return Self::Direct;
+        }
+        let lower = |text: Option<&str>| text.unwrap_or_default().to_lowercase();
+        Self::by(&lower(source), &lower(medium))
+    }
+
     /// By source and medium, in lower case.
     fn by(source: &str, medium: &str) -> Self {
         let social = is_one_of(source, SOCIAL_SOURCES);
@@ -229,6 +238,9 @@ mod tests {
         for (query, referrer, expected) in table {
             let landing = Landing::parse(&format!("https://shop.example/{query}"), *referrer).unwrap();
             assert_eq!(Channel::of(&landing), *expected, "{query} {referrer:?}");
+            let (source, medium) = (landing.source(), landing.medium());
+            let touch = Channel::of_touch(landing.is_direct(), source.as_deref(), medium.as_deref());
+            assert_eq!(touch, *expected, "{query} {referrer:?}");
         }
     }
 }

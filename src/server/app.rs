@@ -97,6 +97,7 @@ impl App {
             Arc::clone(&salts),
         ));
         endless.spawn(background::late_matches(background.clone(), clock.clone()));
+        endless.spawn(background::report_sums(background.clone()));
         endless.spawn(background::gauges(
             pool.clone(),
             recorder.clone(),

@@ -17,6 +17,7 @@ const RANKS: [(&str, u8); 21] = [
     ("users", 1),
     ("conversions", 2),
     ("forwarding", 2),
+    ("reports", 2),
     ("settings", 2),
     ("collect", 3),
     ("dashboard", 3),

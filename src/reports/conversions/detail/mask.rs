@@ -1,0 +1,107 @@
+//! Personal data as it is shown: enough to recognise it, not to learn it.
+
+use serde_json::Value;
+
+use crate::domain::text::shown;
+
+/// Stands for what is not shown.
+const HIDDEN: &str = "***";
+/// Members and elements that are shown of each object and list.
+const MOST_SHOWN: usize = 100;
+/// Of a name, so many characters.
+const MOST_OF_NAME: usize = 64;
+/// Levels of objects and lists that are shown.
+const DEEPEST: usize = 8;
+
+/// The same JSON with every value masked.
+pub fn masked(value: &Value) -> Value {
+    at_depth(value, 0)
+}
+
+fn at_depth(value: &Value, depth: usize) -> Value {
+    match value {
+        Value::Null => Value::Null,
+        Value::String(text) => mask(text).into(),
+        Value::Object(members) if depth < DEEPEST => members
+            .iter()
+            .take(MOST_SHOWN)
+            .map(|(name, value)| (name_of(name), at_depth(value, depth + 1)))
+            .collect::<serde_json::Map<String, Value>>()
+            .into(),
+        Value::Array(elements) if depth < DEEPEST => elements
+            .iter()
+            .take(MOST_SHOWN)
+            .map(|element| at_depth(element, depth + 1))
+            .collect(),
+        _ => HIDDEN.into(),
+    }
+}
+
+/// Names are the sender's, too, and may be anything.
+fn name_of(name: &str) -> String {
+    let digits = name.bytes().filter(u8::is_ascii_digit).count();
+    match name.contains('@') || digits > 5 {
+        true => mask(name),
+        false => shown(name, MOST_OF_NAME),
+    }
+}
+
+/// `jane@example.com` becomes `j***@e***.com`, any other text its first letter; what is short is hidden altogether.
+fn mask(text: &str) -> String {
+    let first = |text: &str| text.chars().next().filter(|c| c.is_alphanumeric());
+    if let Some((local, domain)) = text.trim().rsplit_once('@')
+        && let Some((name, top)) = domain.rsplit_once('.')
+        && let (Some(local), Some(name)) = (first(local), first(name))
+        && top.len() < 10
+        && top.bytes().all(|byte| byte.is_ascii_alphabetic())
+    {
+        return format!("{local}{HIDDEN}@{name}{HIDDEN}.{top}");
+    }
+    match first(text) {
+        // Of a number, the first digits tell the country or the street and nobody.
+        Some(first) if text.chars().nth(3).is_some() && first.is_alphabetic() => format!("{first}{HIDDEN}"),
+        _ => HIDDEN.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn texts() {
+        let table = [
+            ("jane.doe@example.com", "j***@e***.com"),
+            ("jane@mail.example.co.uk", "j***@m***.uk"),
+            ("@example.com", "***"),
+            ("jane@localhost", "j***"),
+            ("+491701234567", "***"),
+            ("01701234567", "***"),
+            ("Jane", "J***"),
+            ("Jan", "***"),
+            ("", "***"),
+            ("Ärger", "Ä***"),
+            ("\u{202e}abc", "***"),
+        ];
+        for (text, expected) in table {
+            assert_eq!(mask(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn everything_is_masked_at_any_depth() {
+        let value = json!({
+            "user_data": { "email": "jane@example.com", "address": { "street": "Main Street 1", "postal_code": 12345 } },
+            "tags": ["vip", true, null], "jane@example.com": 1, "+4917012345": "x",
+        });
+        let expected = json!({
+            "user_data": { "email": "j***@e***.com", "address": { "street": "M***", "postal_code": "***" } },
+            "tags": ["***", "***", null], "j***@e***.com": "***", "***": "***",
+        });
+        assert_eq!(masked(&value), expected);
+        let deep = (0..100).fold(json!("secret-secret"), |inner, _| json!([inner]));
+        assert!(!masked(&deep).to_string().contains("secret"));
+    }
+}

@@ -1,0 +1,13 @@
+//! What people want to know of their conversions. Reads, and the sums that make them fast.
+
+mod amount;
+pub mod campaigns;
+pub mod conversions;
+mod model;
+pub mod overview;
+pub mod rollup;
+
+pub use model::{BadWindow, Model, UnknownModel, Window};
+
+/// All of a report is read as it was at one moment.
+const SNAPSHOT: &str = "begin isolation level repeatable read read only";

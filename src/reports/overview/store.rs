@@ -1,0 +1,82 @@
+//! Sums of `report_hours`, and refused requests.
+
+use chrono::{DateTime, Utc};
+use sqlx::PgConnection;
+
+use super::{Query, Refused};
+use crate::platform::clock::id_at;
+use crate::reports::rollup::{HourKey, HourSums};
+
+/// Streams of a property whose refused requests are counted.
+const MOST_STREAMS: i64 = 1000;
+
+/// Sums of steps of so many seconds; `hour` is a step's beginning.
+pub async fn hours(
+    conn: &mut PgConnection,
+    query: &Query,
+    step: i64,
+) -> Result<Vec<(HourKey, HourSums)>, sqlx::Error> {
+    let (from, until) = query.window.moments();
+    let rows = sqlx::query!(
+        r#"select to_timestamp(floor(extract(epoch from hour) / $5::bigint) * $5::bigint) as "at!", topic, currency,
+               sum(conversions)::bigint as "conversions!", sum(matched)::bigint as "matched!", sum(gross)::text as "gross!",
+               sum(refunds)::text as "refunds!"
+           from report_hours
+           where property_id = $1 and hour >= $2 and hour < $3 and ($4::uuid is null or attribution_id = $4)
+           group by 1, 2, 3"#,
+        query.property_id,
+        from,
+        until,
+        query.attribution_id,
+        step,
+    )
+    .fetch_all(conn)
+    .await?;
+    let number = |text: &str| {
+        text.parse::<i128>()
+            .map_err(|error| sqlx::Error::Decode(error.into()))
+    };
+    let mut hours = Vec::with_capacity(rows.len());
+    for row in rows {
+        let key = HourKey {
+            hour: row.at,
+            attribution_id: query.attribution_id.unwrap_or_default(),
+            topic: row.topic,
+            currency: row.currency,
+        };
+        let sums = HourSums {
+            conversions: row.conversions,
+            matched: row.matched,
+            gross: number(&row.gross)?,
+            refunds: number(&row.refunds)?,
+        };
+        hours.push((key, sums));
+    }
+    Ok(hours)
+}
+
+/// Refused requests of steps of so many seconds.
+pub async fn refused(conn: &mut PgConnection, query: &Query, step: i64) -> Result<Vec<Refused>, sqlx::Error> {
+    let (from, until) = query.window.moments();
+    let rows = sqlx::query!(
+        r#"select to_timestamp(floor(extract(epoch from a.at) / $6::bigint) * $6::bigint) as "at!", a.status, sum(a.requests)::bigint as "requests!"
+           from (select attribution_id from streams where property_id = $1 and ($2::uuid is null or attribution_id = $2)
+                 order by created_at limit $5) s
+           join activity a on a.property_id = $1 and a.attribution_id = s.attribution_id and a.activity_id >= $3 and a.activity_id < $4
+             and a.status <> 'success' and not a.dry_run
+           group by 1, 2 order by 1, 2"#,
+        query.property_id,
+        query.attribution_id,
+        id_at(from, &[0; 8]),
+        id_at(until, &[0; 8]),
+        MOST_STREAMS,
+        step,
+    )
+    .fetch_all(conn)
+    .await?;
+    let refused = |at: DateTime<Utc>, status, requests| Refused { at, status, requests };
+    Ok(rows
+        .into_iter()
+        .map(|row| refused(row.at, row.status, row.requests))
+        .collect())
+}

@@ -1,0 +1,155 @@
+//! Destinations, streams and keys, with a few index entries each of what goes on there.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use super::{Trouble, Unhealthy};
+use crate::platform::clock::id_at;
+
+/// Destinations, streams and keys of a property that are looked at.
+const MOST: i64 = 200;
+/// Deliveries of a destination that are counted.
+const MOST_COUNTED: i64 = 1000;
+/// The property's newest visits that are looked at.
+const MOST_VISITS: i64 = 20_000;
+
+fn found(trouble: Trouble, attribution_id: Uuid, id: Uuid, name: &str) -> Unhealthy {
+    Unhealthy {
+        trouble,
+        attribution_id,
+        id,
+        name: name.to_owned(),
+        at: None,
+        deliveries: None,
+        reason: None,
+        advice: trouble.advice(),
+    }
+}
+
+/// Destinations that are paused, have refused since `refused_since`, or have something waiting since before `waiting_since`.
+pub async fn destinations(
+    conn: &mut PgConnection,
+    property_id: Uuid,
+    refused_since: DateTime<Utc>,
+    waiting_since: DateTime<Utc>,
+) -> Result<Vec<Unhealthy>, sqlx::Error> {
+    let rows = sqlx::query!(
+        r#"select d.attribution_id, d.destination_id, d.name, d.paused_at, d.paused_reason, dead.count as "dead!", queued.count as "queued!",
+               queued.oldest as "oldest?"
+           from (select * from destinations where property_id = $1 and removed_at is null order by destination_id limit $4) d
+           cross join lateral (
+               select count(*) from (
+                   select from deliveries x where x.property_id = $1 and x.destination_id = d.destination_id and x.state = 'dead'
+                     and x.created_at >= $2 limit $5) x
+           ) dead
+           cross join lateral (
+               select count(*), min(created_at) as oldest from (
+                   select created_at from deliveries x where x.property_id = $1 and x.destination_id = d.destination_id and x.state = 'queued'
+                     and x.created_at < $3 order by created_at limit $5) x
+           ) queued"#,
+        property_id,
+        refused_since,
+        waiting_since,
+        MOST,
+        MOST_COUNTED,
+    )
+    .fetch_all(conn)
+    .await?;
+    let mut all = Vec::new();
+    for row in rows {
+        let found = |trouble| found(trouble, row.attribution_id, row.destination_id, &row.name);
+        if row.paused_at.is_some() {
+            all.push(Unhealthy {
+                at: row.paused_at,
+                reason: row.paused_reason.clone(),
+                ..found(Trouble::DestinationPaused)
+            });
+        }
+        if row.dead > 0 {
+            all.push(Unhealthy {
+                deliveries: Some(row.dead),
+                ..found(Trouble::DestinationRefuses)
+            });
+        }
+        // Of a paused one it is known why.
+        if row.queued > 0 && row.paused_at.is_none() {
+            all.push(Unhealthy {
+                at: row.oldest,
+                deliveries: Some(row.queued),
+                ..found(Trouble::DestinationBehind)
+            });
+        }
+    }
+    Ok(all)
+}
+
+/// Streams without a request or a visit since `since`; those that never had a request, or are younger, are not missing any.
+pub async fn streams(
+    conn: &mut PgConnection,
+    property_id: Uuid,
+    since: DateTime<Utc>,
+    now: DateTime<Utc>,
+) -> Result<Vec<Unhealthy>, sqlx::Error> {
+    // Ids of tracked visits are their times; those of imported ones are no times, and hardly fall among these.
+    let rows = sqlx::query!(
+        r#"with visits as materialized (
+               select attribution_id from sessions where property_id = $1 and session_id >= $3 and session_id < $4
+               order by session_id desc limit $5
+           )
+           select s.attribution_id, s.name, s.webhooks_enabled, s.created_at < $2 as "old!", last.at as "last_request?",
+               exists (select from visits v where v.attribution_id = s.attribution_id) or (select count(*) from visits) >= $5 as "visited!"
+           from (select * from streams where property_id = $1 order by created_at limit $6) s
+           left join lateral (
+               select at from activity a where a.property_id = $1 and a.attribution_id = s.attribution_id order by a.activity_id desc limit 1
+           ) last on true"#,
+        property_id,
+        since,
+        id_at(since, &[0; 8]).to_string(),
+        id_at(now + TimeDelta::hours(1), &[0; 8]).to_string(),
+        MOST_VISITS,
+        MOST,
+    )
+    .fetch_all(conn)
+    .await?;
+    let mut all = Vec::new();
+    for row in rows {
+        let found = |trouble| found(trouble, row.attribution_id, row.attribution_id, &row.name);
+        if row.webhooks_enabled && row.last_request.is_some_and(|at| at < since) {
+            all.push(Unhealthy {
+                at: row.last_request,
+                ..found(Trouble::NoWebhooks)
+            });
+        }
+        if row.old && !row.visited {
+            all.push(found(Trouble::NoPageViews));
+        }
+    }
+    Ok(all)
+}
+
+/// Keys in force that end between two moments.
+pub async fn keys(
+    conn: &mut PgConnection,
+    property_id: Uuid,
+    now: DateTime<Utc>,
+    until: DateTime<Utc>,
+) -> Result<Vec<Unhealthy>, sqlx::Error> {
+    let rows = sqlx::query!(
+        "select attribution_id, key_id, name, expires_at from webhook_keys
+         where property_id = $1 and revoked_at is null and expires_at > $2 and expires_at < $3 order by expires_at limit $4",
+        property_id,
+        now,
+        until,
+        MOST,
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows
+        .into_iter()
+        .map(|row| Unhealthy {
+            at: row.expires_at,
+            ..found(Trouble::KeyExpires, row.attribution_id, row.key_id, &row.name)
+        })
+        .collect())
+}

@@ -1,0 +1,334 @@
+//! What changes add to the sums, and take from them. Pure, in whole numbers: nothing is lost by rounding.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::ops::AddAssign;
+
+use chrono::{DateTime, NaiveDate, Utc};
+use rust_decimal::Decimal;
+use uuid::Uuid;
+
+use super::place::{DIMENSION_SETS, Place, firsts};
+use crate::attribution::UNITS;
+
+/// A conversion, as far as it is summed.
+#[derive(Debug, Clone)]
+pub struct Fact {
+    /// Our id of it.
+    pub event_id: Uuid,
+    /// The stream.
+    pub attribution_id: Uuid,
+    /// The topic's name.
+    pub topic: String,
+    /// The sender's id of it.
+    pub conversion_id: String,
+    /// The purchase that a refund takes back.
+    pub purchase_id: Option<String>,
+    /// When it happened.
+    pub event_time: DateTime<Utc>,
+    /// What it was worth, in major units.
+    pub value: Option<Decimal>,
+    /// ISO 4217.
+    pub currency: Option<String>,
+}
+
+impl Fact {
+    /// Whether it takes a purchase back.
+    pub fn is_refund(&self) -> bool {
+        self.topic == "refund"
+    }
+
+    /// In ten thousandths.
+    fn amount(&self) -> i128 {
+        let value = self.value.unwrap_or_default().round_dp(4);
+        value.mantissa() * 10i128.pow(4 - value.scale().min(4))
+    }
+}
+
+/// A touch of one version of a conversion's credit.
+#[derive(Debug, Clone)]
+pub struct Share {
+    /// Where it goes.
+    pub place: Place,
+    /// Millionths, an element a model.
+    pub units: [i32; 5],
+}
+
+/// Versions of a conversion's credit, each with its journey.
+pub type Versions = BTreeMap<i16, Vec<Share>>;
+
+/// What a refund is summed under: a purchase, and a version of its credit where it has one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct RefundPlace {
+    /// The purchase, where it is known.
+    pub purchase: Option<Uuid>,
+    /// The version of its credit; none where nobody has it.
+    pub version: Option<i16>,
+}
+
+/// All that is to be known to sum a set of changes.
+#[derive(Debug, Default)]
+pub struct Material {
+    /// Conversions and the versions that they got.
+    pub changes: Vec<(Uuid, i16)>,
+    /// Conversions of the changes; one that is gone is missing.
+    pub conversions: HashMap<Uuid, Fact>,
+    /// Refunds that are among the changes, or whose purchase is.
+    pub refunds: Vec<Fact>,
+    /// Purchases of the refunds, by stream and the sender's id.
+    pub purchases: HashMap<(Uuid, String), Uuid>,
+    /// Where those refunds are that are summed already.
+    pub places: HashMap<Uuid, RefundPlace>,
+    /// Credit of conversions and purchases.
+    pub credits: HashMap<Uuid, Versions>,
+}
+
+/// A row of `report_days`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct DayKey {
+    /// UTC.
+    pub day: NaiveDate,
+    /// The stream.
+    pub attribution_id: Uuid,
+    /// The topic's name; a refund has its purchase's.
+    pub topic: String,
+    /// None where there is no value.
+    pub currency: Option<String>,
+    /// None: nobody has the credit.
+    pub place: Option<Place>,
+}
+
+/// Its sums.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct DaySums {
+    /// Conversions, by each set of dimensions.
+    pub touched: [i64; DIMENSION_SETS],
+    /// Millionths of a conversion, by model.
+    pub credit: [i64; 5],
+    /// Ten thousandths of the currency times millionths, by model.
+    pub gross: [i128; 5],
+    /// As `gross`.
+    pub refunds: [i128; 5],
+}
+
+impl AddAssign<&Self> for DaySums {
+    fn add_assign(&mut self, other: &Self) {
+        let pairs = self.touched.iter_mut().zip(other.touched);
+        pairs.for_each(|(sum, more)| *sum += more);
+        for model in 0..5 {
+            self.credit[model] += other.credit[model];
+            self.gross[model] += other.gross[model];
+            self.refunds[model] += other.refunds[model];
+        }
+    }
+}
+
+/// A row of `report_hours`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct HourKey {
+    /// The beginning of the hour.
+    pub hour: DateTime<Utc>,
+    /// The stream.
+    pub attribution_id: Uuid,
+    /// The topic's name.
+    pub topic: String,
+    /// Empty where there is no value.
+    pub currency: String,
+}
+
+/// Its sums.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct HourSums {
+    /// Conversions; refunds, where they are the topic.
+    pub conversions: i64,
+    /// Those with credit.
+    pub matched: i64,
+    /// Ten thousandths of the currency.
+    pub gross: i128,
+    /// As `gross`.
+    pub refunds: i128,
+}
+
+impl AddAssign<&Self> for HourSums {
+    fn add_assign(&mut self, other: &Self) {
+        self.conversions += other.conversions;
+        self.matched += other.matched;
+        self.gross += other.gross;
+        self.refunds += other.refunds;
+    }
+}
+
+/// What a set of changes comes to.
+#[derive(Debug, Default)]
+pub struct Deltas {
+    /// What is added to days.
+    pub days: BTreeMap<DayKey, DaySums>,
+    /// What is added to hours.
+    pub hours: BTreeMap<HourKey, HourSums>,
+    /// Where refunds are now.
+    pub refunds: BTreeMap<Uuid, RefundPlace>,
+}
+
+impl Deltas {
+    /// What these changes come to.
+    pub fn of(material: &Material) -> Self {
+        let mut deltas = Self::default();
+        for (event_id, version) in &material.changes {
+            if let Some(fact) = material.conversions.get(event_id)
+                && !fact.is_refund()
+            {
+                deltas.conversion(material, fact, *version);
+            }
+        }
+        let new: HashSet<Uuid> = material.changes.iter().map(|(event_id, _)| *event_id).collect();
+        for refund in &material.refunds {
+            let before = material.places.get(&refund.event_id);
+            // One that is not summed yet has a change of its own, and waits for it.
+            if before.is_some() || new.contains(&refund.event_id) {
+                deltas.refund(material, refund, before);
+            }
+        }
+        deltas
+    }
+
+    fn conversion(&mut self, material: &Material, fact: &Fact, version: i16) {
+        let journey = |version: i16| material.journey(fact.event_id, Some(version));
+        let added = journey(version);
+        self.hour(fact, 1, !added.is_empty(), version == 1);
+        self.spread(fact, added, 1, Kind::Gross);
+        if version > 1 {
+            let before = material.version_before(fact.event_id, version);
+            let taken = before.map_or(&[][..], journey);
+            self.hour(fact, -1, !taken.is_empty(), false);
+            self.spread(fact, taken, -1, Kind::Gross);
+        }
+    }
+
+    fn refund(&mut self, material: &Material, refund: &Fact, before: Option<&RefundPlace>) {
+        let now = material.place_of(refund);
+        if before == Some(&now) {
+            return;
+        }
+        match before {
+            Some(before) => {
+                let journey = before.purchase.map(|id| material.journey(id, before.version));
+                self.spread(refund, journey.unwrap_or_default(), -1, Kind::Refund);
+            }
+            None => {
+                let key = hour_key(refund);
+                let sums = HourSums {
+                    conversions: 1,
+                    refunds: refund.amount(),
+                    ..HourSums::default()
+                };
+                *self.hours.entry(key).or_default() += &sums;
+            }
+        }
+        let journey = now.purchase.map(|id| material.journey(id, now.version));
+        self.spread(refund, journey.unwrap_or_default(), 1, Kind::Refund);
+        self.refunds.insert(refund.event_id, now);
+    }
+
+    /// Counts a conversion where it is `new`; whether it is matched changes with its versions.
+    fn hour(&mut self, fact: &Fact, sign: i64, matched: bool, new: bool) {
+        let sums = HourSums {
+            conversions: i64::from(new),
+            matched: sign * i64::from(matched),
+            gross: if new { fact.amount() } else { 0 },
+            refunds: 0,
+        };
+        *self.hours.entry(hour_key(fact)).or_default() += &sums;
+    }
+
+    /// Adds or takes a conversion's or a refund's value by the shares of a journey; without one, at nobody's.
+    fn spread(&mut self, fact: &Fact, journey: &[Share], sign: i64, kind: Kind) {
+        let places: Vec<Place> = journey.iter().map(|share| share.place.clone()).collect();
+        for (share, first) in journey.iter().zip(firsts(&places)) {
+            self.put(fact, Some(share.place.clone()), share.units, first, sign, kind);
+        }
+        if journey.is_empty() {
+            self.put(fact, None, [UNITS; 5], [1; DIMENSION_SETS], sign, kind);
+        }
+    }
+
+    fn put(
+        &mut self,
+        fact: &Fact,
+        place: Option<Place>,
+        units: [i32; 5],
+        first: [i64; DIMENSION_SETS],
+        sign: i64,
+        kind: Kind,
+    ) {
+        let credit = units.map(|units| i64::from(units) * sign);
+        let value = credit.map(|credit| fact.amount() * i128::from(credit));
+        let sums = match kind {
+            Kind::Gross => DaySums {
+                touched: first.map(|first| first * sign),
+                credit,
+                gross: value,
+                refunds: [0; 5],
+            },
+            Kind::Refund => DaySums {
+                refunds: value,
+                ..DaySums::default()
+            },
+        };
+        let topic = match kind {
+            Kind::Gross => fact.topic.clone(),
+            Kind::Refund => "purchase".to_owned(),
+        };
+        let key = DayKey {
+            day: fact.event_time.date_naive(),
+            attribution_id: fact.attribution_id,
+            topic,
+            currency: fact.currency.clone(),
+            place,
+        };
+        *self.days.entry(key).or_default() += &sums;
+    }
+}
+
+/// Which of the sums a value belongs to.
+#[derive(Debug, Clone, Copy)]
+enum Kind {
+    Gross,
+    Refund,
+}
+
+impl Material {
+    /// The shares of a version; none where nobody has the credit.
+    fn journey(&self, event_id: Uuid, version: Option<i16>) -> &[Share] {
+        version
+            .and_then(|version| self.credits.get(&event_id)?.get(&version))
+            .map_or(&[], Vec::as_slice)
+    }
+
+    fn version_before(&self, event_id: Uuid, version: i16) -> Option<i16> {
+        let versions = self.credits.get(&event_id)?;
+        versions.range(..version).next_back().map(|(version, _)| *version)
+    }
+
+    /// Where a refund belongs by what is known now.
+    fn place_of(&self, refund: &Fact) -> RefundPlace {
+        let name = refund
+            .purchase_id
+            .as_ref()
+            .map(|id| (refund.attribution_id, id.clone()));
+        let purchase = name.and_then(|name| self.purchases.get(&name).copied());
+        let newest = |id: Uuid| self.credits.get(&id)?.keys().next_back().copied();
+        RefundPlace {
+            purchase,
+            version: purchase.and_then(newest),
+        }
+    }
+}
+
+fn hour_key(fact: &Fact) -> HourKey {
+    let hour = fact.event_time.timestamp().div_euclid(3600) * 3600;
+    HourKey {
+        hour: DateTime::from_timestamp(hour, 0).unwrap_or(fact.event_time),
+        attribution_id: fact.attribution_id,
+        topic: fact.topic.clone(),
+        currency: fact.currency.clone().unwrap_or_default(),
+    }
+}
