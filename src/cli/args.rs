@@ -12,6 +12,7 @@ use super::output::Form;
 use crate::destinations::Policy;
 use crate::domain::text;
 use crate::forwarding::platforms::Name;
+use crate::forwarding::read_topic;
 use crate::forwarding::state::State;
 use crate::keys::{DEFAULT_RATE_LIMIT, MOST_RATE_LIMIT};
 use crate::platform::config::Config;
@@ -407,7 +408,7 @@ pub(super) enum DestinationCommand {
         #[arg(long, value_name = "URL", value_parser = base_url)]
         base_url: Option<Url>,
         /// A topic to send, with the event name if it is not to be the platform's own; without any, all that the platform takes.
-        #[arg(long = "topic", value_name = "TOPIC[=EVENT]", value_parser = super::destination::topic)]
+        #[arg(long = "topic", value_name = "TOPIC[=EVENT]", value_parser = read_topic)]
         topics: Vec<(String, Option<String>)>,
         /// Which of the consented conversions it gets: all, those matched to a session, or those whose credited click is the platform's own.
         #[arg(long, default_value_t = Policy::Matched)]

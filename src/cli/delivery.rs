@@ -9,14 +9,11 @@ use super::output::{self, Row, time, time_or_dash};
 use super::{CliError, connect_current, destination};
 use crate::domain::tenant::Tenant;
 use crate::forwarding::listing::{Delivery, Filter, Ledger, Replay};
-use crate::forwarding::store;
+use crate::forwarding::{self, store};
 use crate::platform::clock::Clock;
 use crate::platform::config::Config;
 use crate::platform::secrets::{Sealer, key_of_database};
 use crate::streams;
-
-/// Deliveries queued again in one statement.
-const REVIVED_AT_ONCE: i64 = 5000;
 
 impl Row for Delivery {
     const HEAD: &'static [&'static str] = &[
@@ -163,21 +160,13 @@ pub(super) async fn run(config: &Config, command: DeliveryCommand) -> Result<(),
         } => {
             let property_id = destination::property_of(&mut conn, destination).await?;
             let replay = Replay { code, since, until };
-            let count = store::count_dead(&mut conn, property_id, destination, &replay).await?;
-            if !dry_run {
-                let now = Clock::system().now();
-                // What dies while this goes on is taken up by the next replay.
-                let mut left = count;
-                while left > 0 {
-                    let most = left.min(REVIVED_AT_ONCE);
-                    let revived =
-                        store::revive(&mut conn, property_id, destination, &replay, now, most).await?;
-                    if revived == 0 {
-                        break;
-                    }
-                    left -= i64::try_from(revived).unwrap_or(left);
+            let count = match dry_run {
+                true => store::count_dead(&mut conn, property_id, destination, &replay).await?,
+                false => {
+                    let now = Clock::system().now();
+                    forwarding::replay(&mut conn, property_id, destination, &replay, now).await?
                 }
-            }
+            };
             output::one(
                 output.form(),
                 &Replayed {

@@ -1,15 +1,15 @@
 //! `trustdata destination`
 
-use secrecy::{ExposeSecret as _, SecretString};
+use secrecy::SecretString;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::args::DestinationCommand;
 use super::output::{self, Row, time, time_or_dash};
 use super::{CliError, connect_current, stream};
-use crate::destinations::{Destination, Topics, seal_settings, store};
-use crate::domain::topic::Topic;
+use crate::destinations::{Destination, Topics, store};
 use crate::forwarding::platforms::Name;
+use crate::forwarding::{Unfit, Wanted, new_destination};
 use crate::platform::clock::Clock;
 use crate::platform::config::Config;
 use crate::platform::secrets::{Sealer, key_of_database};
@@ -76,26 +76,18 @@ pub(super) async fn run(config: &Config, command: DestinationCommand) -> Result<
             let found = streams::store::find_stream(&mut conn, attribution_id).await?;
             let stream = stream::known(found, attribution_id)?;
             let settings = read_settings(&settings)?;
-            check(platform, &settings)?;
             let of_database = key_of_database(&mut conn, clock.now()).await?;
             let sealer = Sealer::new(&config.secrets, Some(of_database))?;
-            let destination_id = clock.new_id();
-            let sealed = seal_settings(&settings, stream.property_id, destination_id, &sealer);
-            let destination = Destination {
-                destination_id,
-                property_id: stream.property_id,
-                attribution_id,
-                platform: platform.as_str().to_owned(),
+            let wanted = Wanted {
+                platform,
                 name,
-                settings_sealed: sealed.map_err(|error| CliError::Refusal(error.to_string()))?,
-                base_url: base_url.map(|url| url.as_str().trim_end_matches('/').to_owned()),
-                topics: (!topics.is_empty()).then(|| topics.into_iter().collect()),
+                settings,
+                base_url,
+                topics: topics.into_iter().collect(),
                 policy,
-                created_at: clock.now(),
-                paused_at: None,
-                paused_reason: None,
-                removed_at: None,
             };
+            let destination = new_destination(stream.tenant(), wanted, &sealer, &clock)
+                .map_err(|unfit| refusal(platform, unfit))?;
             settings::create_destination(&mut conn, &Actor::CommandLine, &destination, &clock).await?;
             output::one(output.form(), &destination)
         }
@@ -175,43 +167,17 @@ fn read_settings(file: &std::path::Path) -> Result<SecretString, CliError> {
     Ok(text.into())
 }
 
-/// Each fault in a line; none quotes a value.
-fn check(platform: Name, settings: &SecretString) -> Result<(), CliError> {
-    let told = |faults: Vec<crate::domain::faults::Fault>| {
-        let lines: Vec<String> = faults
-            .iter()
-            .map(|fault| format!("  {}: {}", fault.field, fault.message))
-            .collect();
-        CliError::Refusal(format!(
-            "these are no settings of {platform}:\n{}",
-            lines.join("\n")
-        ))
-    };
-    // What the parser says may quote the text: a secret.
-    let settings = serde_json::from_str(settings.expose_secret()).map_err(|error| {
-        CliError::Refusal(format!(
-            "the settings are no JSON: line {}, column {}",
-            error.line(),
-            error.column()
-        ))
-    })?;
-    platform.read(&settings).map(drop).map_err(told)
-}
-
-/// `purchase`, or `purchase=OrderPlaced` where the platform is to see another event name.
-pub(super) fn topic(sent: &str) -> Result<(String, Option<String>), String> {
-    let (topic, name) = match sent.split_once('=') {
-        Some((topic, name)) => (topic, Some(name)),
-        None => (sent, None),
-    };
-    let topic: Topic = topic
-        .parse()
-        .map_err(|unknown: crate::domain::topic::UnknownTopic| unknown.to_string())?;
-    let name = name
-        .map(|name| match crate::domain::text::check(name, 64) {
-            Ok(()) => Ok(name.to_owned()),
-            Err(bad) => Err(bad.spec(64).1),
-        })
-        .transpose()?;
-    Ok((topic.as_str().to_owned(), name))
+fn refusal(platform: Name, unfit: Unfit) -> CliError {
+    CliError::Refusal(match unfit {
+        Unfit::Seal(error) => error.to_string(),
+        Unfit::Settings(faults) => {
+            let lines = faults
+                .iter()
+                .map(|fault| format!("  {}: {}", fault.field, fault.message));
+            format!(
+                "these are no settings of {platform}:\n{}",
+                lines.collect::<Vec<_>>().join("\n")
+            )
+        }
+    })
 }

@@ -13,6 +13,14 @@ use crate::users::Role;
 /// A place in the navigation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Place {
+    /// How things stand.
+    Overview,
+    /// Conversions.
+    Conversions,
+    /// Campaigns.
+    Campaigns,
+    /// Destinations.
+    Destinations,
     /// Attribution IDs and what belongs to each.
     AttributionIds,
     /// Who changed what.
@@ -111,6 +119,10 @@ fn links(property: Option<&Property>, role: Role, place: Place) -> Vec<Link> {
     };
     if let Some(property) = property {
         let of_property = |page: &str| format!("/dashboard/properties/{}/{page}", property.property_id);
+        add(of_property("overview"), "Overview", Place::Overview);
+        add(of_property("conversions"), "Conversions", Place::Conversions);
+        add(of_property("campaigns"), "Campaigns", Place::Campaigns);
+        add(of_property("destinations"), "Destinations", Place::Destinations);
         add(
             of_property("attribution-ids"),
             "Attribution IDs",
@@ -137,6 +149,7 @@ fn said(word: &str) -> Option<&'static str> {
         "password" => "The password is changed, and every other device is signed out.",
         "role" => "The role is changed.",
         "removed" => "It is removed.",
+        "replayed" => "They are queued again.",
         "paused" => "Nothing is sent to it until it goes on. Deliveries are kept.",
         "resumed" => "It goes on, with what was kept.",
         _ => return None,

@@ -1,6 +1,7 @@
 //! The pages: settings, and what became of conversions. HTML from the server, for people who are signed in.
 
 mod assets;
+mod chart;
 mod failure;
 mod frame;
 mod guard;
@@ -22,6 +23,7 @@ use crate::platform::client_ip::TrustedProxies;
 use crate::platform::clock::Clock;
 use crate::platform::password::SlowHash;
 use crate::platform::secrets::Sealer;
+use crate::reports::Reader;
 use crate::users::sign_ins::SignIns;
 
 pub use router::router;
@@ -33,6 +35,8 @@ const MOST_LIVE: usize = 200;
 pub struct Dashboard {
     /// Reads and changes of settings.
     pub pool: PgPool,
+    /// Reads of reports.
+    pub reports: Reader,
     /// Time and ids.
     pub clock: Clock,
     /// Who is signed in.

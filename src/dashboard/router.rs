@@ -11,7 +11,8 @@ use axum::routing::{get, post};
 
 use super::failure::Failure;
 use super::pages::{
-    account, activity, attribution_ids, invitation, log, sign_in, test_event, tracking, users, webhooks,
+    account, activity, attribution_ids, campaigns, conversions, destinations, invitation, log, overview,
+    sign_in, test_event, tracking, users, webhooks,
 };
 use super::{Dashboard, assets};
 
@@ -64,6 +65,42 @@ pub fn router(dashboard: Arc<Dashboard>) -> Router {
         .route(&at("/attribution"), get(attribution_ids::attribution))
         .route(&at("/attribution/lookback"), post(attribution_ids::set_lookback))
         .route(&at("/attribution/name"), post(attribution_ids::rename))
+        .route(
+            "/dashboard/properties/{property_id}/overview",
+            get(overview::page),
+        )
+        .route(
+            "/dashboard/properties/{property_id}/conversions",
+            get(conversions::page),
+        )
+        .route(
+            "/dashboard/properties/{property_id}/conversions/{event_id}",
+            get(conversions::one),
+        )
+        .route(
+            "/dashboard/properties/{property_id}/campaigns",
+            get(campaigns::page),
+        )
+        .route(
+            "/dashboard/properties/{property_id}/campaigns.csv",
+            get(campaigns::csv),
+        )
+        .route(
+            "/dashboard/properties/{property_id}/destinations",
+            get(destinations::page).post(destinations::create),
+        )
+        .route(
+            "/dashboard/properties/{property_id}/destinations/{destination_id}",
+            get(destinations::one),
+        )
+        .route(
+            "/dashboard/properties/{property_id}/destinations/{destination_id}/change",
+            post(destinations::change),
+        )
+        .route(
+            "/dashboard/properties/{property_id}/destinations/{destination_id}/replay",
+            post(destinations::replay),
+        )
         .route("/dashboard/properties/{property_id}/log", get(log::page))
         .route("/dashboard/log", get(log::of_installation))
         .route("/dashboard/{*rest}", get(async || Failure::NotFound))

@@ -117,6 +117,25 @@ pub async fn find(conn: &mut PgConnection, wanted: &[(Uuid, Uuid)]) -> Result<Ve
     Ok(rows.into_iter().map(Destination::from).collect())
 }
 
+/// Destinations of a property, by stream.
+pub async fn of_property(
+    conn: &mut PgConnection,
+    property_id: Uuid,
+) -> Result<Vec<Destination>, sqlx::Error> {
+    let rows = sqlx::query_as!(
+        Stored,
+        r#"select property_id, destination_id, attribution_id, platform, name, settings_sealed, base_url,
+               topics as "topics: Json<Topics>", policy, created_at, paused_at, paused_reason, removed_at
+           from destinations where property_id = $1 and removed_at is null
+           order by attribution_id, created_at, destination_id limit $2"#,
+        property_id,
+        MOST,
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows.into_iter().map(Destination::from).collect())
+}
+
 /// A destination, locked until the end of the transaction.
 pub async fn lock(
     conn: &mut PgConnection,

@@ -6,10 +6,12 @@
 pub mod fan_out;
 mod lane;
 pub mod listing;
+mod new_destination;
 pub mod parcel;
 pub mod plan;
 pub mod platforms;
 mod preview;
+mod replay;
 mod retry;
 mod sender;
 mod sources;
@@ -18,6 +20,8 @@ pub mod store;
 mod worker;
 
 pub use lane::Context;
+pub use new_destination::{Unfit, Wanted, new_destination, read_topic};
 pub use preview::{Preview, Previewer};
+pub use replay::replay;
 pub use sender::Sender;
 pub use worker::run;

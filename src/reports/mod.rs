@@ -5,9 +5,11 @@ pub mod campaigns;
 pub mod conversions;
 mod model;
 pub mod overview;
+mod reader;
 pub mod rollup;
 
 pub use model::{BadWindow, Model, UnknownModel, Window};
+pub use reader::{Reader, Reading};
 
 /// All of a report is read as it was at one moment.
 const SNAPSHOT: &str = "begin isolation level repeatable read read only";

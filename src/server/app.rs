@@ -27,6 +27,7 @@ use crate::platform::last_noted::LastNoted;
 use crate::platform::outbound::Outbound;
 use crate::platform::password::SlowHash;
 use crate::platform::secrets::{Sealer, key_of_database};
+use crate::reports::Reader;
 use crate::sessions::tracking::Tracker;
 use crate::streams::{self, Streams};
 use crate::users::sign_ins::SignIns;
@@ -106,7 +107,7 @@ impl App {
 
         let stop = CancellationToken::new();
         let context = forwarding::Context {
-            pool: background,
+            pool: background.clone(),
             sender: forwarding::Sender::new(
                 Outbound::new(&config.forwarding.allowed_private_networks)?,
                 config.forwarding.platforms.clone(),
@@ -137,6 +138,7 @@ impl App {
             read_timeout: config.server.read_timeout,
         };
         let failures = config.auth.failures_per_minute;
+        let reports = Reader::new(background.clone());
         let dashboard = Dashboard {
             sign_ins: Arc::new(SignIns::new(pool.clone(), clock.clone(), hash.clone(), failures)),
             hash,
@@ -151,6 +153,7 @@ impl App {
             pool: pool.clone(),
             stop: stop.clone(),
             live: Dashboard::live_places(),
+            reports: reports.clone(),
         };
         let webhook = Webhook {
             streams,

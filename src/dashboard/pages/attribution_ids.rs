@@ -62,14 +62,17 @@ pub struct After {
     after: Option<Uuid>,
 }
 
-/// `GET /dashboard`: the first property, or how to make one.
+/// `GET /dashboard`: how things stand with the first property, or how to make one.
 pub async fn first(
     State(dashboard): State<Arc<Dashboard>>,
     Allowed(session, _): Allowed<Viewer>,
 ) -> Result<Response, Failure> {
     let frame = Frame::new(&dashboard, &session, None, Place::AttributionIds).await?;
     match &frame.property {
-        Some(property) => Ok(go(&of_property(property.property_id))),
+        Some(property) => Ok(go(&format!(
+            "/dashboard/properties/{}/overview",
+            property.property_id
+        ))),
         None => Ok(html(&First { frame })),
     }
 }

@@ -3,9 +3,13 @@
 pub mod account;
 pub mod activity;
 pub mod attribution_ids;
+pub mod campaigns;
+pub mod conversions;
+pub mod destinations;
 pub mod invitation;
 pub mod log;
 mod of_stream;
+pub mod overview;
 pub mod sign_in;
 pub mod test_event;
 pub mod tracking;
