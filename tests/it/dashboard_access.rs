@@ -41,6 +41,56 @@ fn routes() -> Vec<(String, Method, Option<Role>)> {
             post.clone(),
             editor,
         ),
+        (
+            "/dashboard/properties/{property_id}/overview",
+            get.clone(),
+            viewer,
+        ),
+        (
+            "/dashboard/properties/{property_id}/conversions",
+            get.clone(),
+            viewer,
+        ),
+        (
+            "/dashboard/properties/{property_id}/conversions/{event_id}",
+            get.clone(),
+            viewer,
+        ),
+        (
+            "/dashboard/properties/{property_id}/campaigns",
+            get.clone(),
+            viewer,
+        ),
+        (
+            "/dashboard/properties/{property_id}/campaigns.csv",
+            get.clone(),
+            viewer,
+        ),
+        (
+            "/dashboard/properties/{property_id}/destinations",
+            get.clone(),
+            viewer,
+        ),
+        (
+            "/dashboard/properties/{property_id}/destinations",
+            post.clone(),
+            editor,
+        ),
+        (
+            "/dashboard/properties/{property_id}/destinations/{destination_id}",
+            get.clone(),
+            viewer,
+        ),
+        (
+            "/dashboard/properties/{property_id}/destinations/{destination_id}/change",
+            post.clone(),
+            editor,
+        ),
+        (
+            "/dashboard/properties/{property_id}/destinations/{destination_id}/replay",
+            post.clone(),
+            editor,
+        ),
         ("/dashboard/properties/{property_id}/log", get.clone(), viewer),
         ("/dashboard/log", get.clone(), owner),
         ("/dashboard/{*rest}", get.clone(), None),
@@ -100,6 +150,8 @@ fn at(app: &TestApp, path: &str) -> String {
         .replace("{key_id}", &app.key_id.to_string())
         .replace("{user_id}", &other)
         .replace("{activity_id}", &other)
+        .replace("{event_id}", &other)
+        .replace("{destination_id}", &other)
         .replace("{token}", "x")
         .replace("{hash}", "x")
         .replace("{name}", "x")

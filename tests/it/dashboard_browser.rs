@@ -27,9 +27,7 @@ async fn from_the_first_sign_in_to_a_key_that_is_revoked(pool: PgPool) {
     // By keyboard alone.
     keys("#email", "ann@shop.example").await;
     keys("#password", &format!("{PASSWORD}\u{e007}")).await;
-    browser
-        .wait_for("document.querySelector('[data-opens=create]')")
-        .await;
+    browser.click("nav a[href$=attribution-ids]").await;
 
     browser.click("[data-opens=create]").await;
     keys("#create #name", "Web shop\u{e007}").await;

@@ -19,6 +19,7 @@ mod conformance;
 mod dashboard;
 mod dashboard_access;
 mod dashboard_browser;
+mod dashboard_pages;
 mod documentation;
 mod faults;
 mod floods;
