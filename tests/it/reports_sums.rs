@@ -201,7 +201,7 @@ impl World {
     }
 
     async fn roll(&self) -> rollup::Rolled {
-        rollup::roll(&mut *self.pool.acquire().await.unwrap(), self.property_id)
+        rollup::roll(&mut self.pool.acquire().await.unwrap(), self.property_id)
             .await
             .unwrap()
     }
@@ -295,7 +295,7 @@ impl World {
         let query = Query::new(self.property_id, window)
             .group_by(dimensions)
             .models(&Model::ALL);
-        let report = campaigns::report(&mut *self.pool.acquire().await.unwrap(), &query)
+        let report = campaigns::report(&mut self.pool.acquire().await.unwrap(), &query)
             .await
             .unwrap();
         let told = |row: &Row| {
@@ -353,7 +353,7 @@ impl World {
             step: overview::Step::Hour,
             model: Model::LastClick,
         };
-        let seen = overview::overview(&mut *self.pool.acquire().await.unwrap(), &seen, now())
+        let seen = overview::overview(&mut self.pool.acquire().await.unwrap(), &seen, now())
             .await
             .unwrap();
         let counted = || self.events.iter().filter(|event| event.topic != "refund");
@@ -377,7 +377,7 @@ impl World {
                 (total.figures[0].gross, total.figures[0].net)
             );
         }
-        let points = campaigns::series(&mut *self.pool.acquire().await.unwrap(), &query)
+        let points = campaigns::series(&mut self.pool.acquire().await.unwrap(), &query)
             .await
             .unwrap();
         let conversions: i64 = points.iter().map(|point| point.conversions).sum();

@@ -241,8 +241,8 @@ impl Deltas {
 
     /// Adds or takes a conversion's or a refund's value by the shares of a journey; without one, at nobody's.
     fn spread(&mut self, fact: &Fact, journey: &[Share], sign: i64, kind: Kind) {
-        let places: Vec<Place> = journey.iter().map(|share| share.place.clone()).collect();
-        for (share, first) in journey.iter().zip(firsts(&places)) {
+        let places = journey.iter().map(|share| &share.place);
+        for (share, first) in journey.iter().zip(firsts(places)) {
             self.put(fact, Some(share.place.clone()), share.units, first, sign, kind);
         }
         if journey.is_empty() {
