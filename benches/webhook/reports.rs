@@ -234,9 +234,7 @@ impl Page {
 /// Works all of it into the sums.
 async fn sum(conn: &mut PgConnection, property_id: Uuid, table: &mut Table) {
     let mut transaction = conn.begin().await.unwrap();
-    rollup::store::rebuild(&mut transaction, property_id)
-        .await
-        .unwrap();
+    rollup::rebuild(&mut transaction, property_id).await.unwrap();
     transaction.commit().await.unwrap();
     let started = Instant::now();
     let mut events = 0;

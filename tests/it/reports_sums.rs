@@ -192,9 +192,7 @@ impl World {
             }
             Step::Rebuild => {
                 let mut transaction = self.pool.begin().await.unwrap();
-                rollup::store::rebuild(&mut transaction, self.property_id)
-                    .await
-                    .unwrap();
+                rollup::rebuild(&mut transaction, self.property_id).await.unwrap();
                 transaction.commit().await.unwrap();
             }
         }
