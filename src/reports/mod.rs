@@ -8,7 +8,7 @@ pub mod overview;
 mod reader;
 pub mod rollup;
 
-pub use model::{BadWindow, Model, UnknownModel, Window};
+pub use model::{BadWindow, MOST_DAYS, Model, UnknownModel, Window};
 pub use reader::{Reader, Reading};
 
 /// All of a report is read as it was at one moment.
