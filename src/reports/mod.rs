@@ -1,4 +1,6 @@
 //! What people want to know of their conversions. Reads, and the sums that make them fast.
+//!
+//! Campaigns and overview begin a transaction of their own, to read all of it in one snapshot: the connection must not be in one.
 
 mod amount;
 pub mod campaigns;
