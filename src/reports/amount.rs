@@ -39,7 +39,11 @@ mod tests {
         assert_eq!(weighted(333_333_000_000).to_string(), "33.3333");
         assert_eq!(weighted(-1).to_string(), "-0.0000000001");
         assert_eq!(share(1_000_000).to_string(), "1");
-        assert_eq!(weighted(i128::MAX), Decimal::MAX);
+        assert_eq!(weighted(i128::MAX).to_string(), "17014118346046923173168730371");
+        assert_eq!(
+            (amount(i128::MAX), amount(i128::MIN)),
+            (Decimal::MAX, Decimal::MIN)
+        );
         assert_eq!(weighted(10i128.pow(29) + 1).to_string(), "10000000000000000000");
     }
 }

@@ -139,7 +139,7 @@ async fn the_list_is_filtered_and_paged(pool: PgPool) {
         0
     );
     assert_eq!(list(&app, |f| f.property_id = Uuid::new_v4()).await.len(), 0);
-    let page = conversions::list(&mut *app.pool.acquire().await.unwrap(), &all, None, 100)
+    let page = conversions::list(&mut app.pool.acquire().await.unwrap(), &all, None, 100)
         .await
         .unwrap();
     let last_click = page.conversions[4].last_click.as_ref().unwrap();
@@ -167,7 +167,7 @@ async fn a_rare_conversion_is_found_page_by_page_and_no_page_reads_without_end(p
     let mut filter = Filter::new(app.property_id);
     filter.topic = Some("lead".parse().unwrap());
     assert_eq!(pages(&app, &filter, 10).await, [vec![], vec!["rare".to_owned()]]);
-    let page = conversions::list(&mut *app.pool.acquire().await.unwrap(), &filter, None, 10)
+    let page = conversions::list(&mut app.pool.acquire().await.unwrap(), &filter, None, 10)
         .await
         .unwrap();
     assert!(page.looked_through_to.is_some());
@@ -349,7 +349,7 @@ async fn campaigns_have_what_was_just_recorded_and_the_same_once_it_is_summed(po
         .group_by(&[Dimension::Source, Dimension::Campaign])
         .models(&[Model::Linear, Model::LastClick]);
     let report = async || {
-        campaigns::report(&mut *app.pool.acquire().await.unwrap(), &query)
+        campaigns::report(&mut app.pool.acquire().await.unwrap(), &query)
             .await
             .unwrap()
     };

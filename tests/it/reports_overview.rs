@@ -19,7 +19,7 @@ async fn look(app: &TestApp, step: Step, days: u16) -> Overview {
         step,
         model: Model::LastClick,
     };
-    overview(&mut *app.pool.acquire().await.unwrap(), &query, app.clock.now())
+    overview(&mut app.pool.acquire().await.unwrap(), &query, app.clock.now())
         .await
         .unwrap()
 }
@@ -105,7 +105,7 @@ async fn conversions_revenue_match_rate_and_refusals_over_time(pool: PgPool) {
 
 async fn troubles(app: &TestApp) -> Vec<Unhealthy> {
     unhealthy(
-        &mut *app.pool.acquire().await.unwrap(),
+        &mut app.pool.acquire().await.unwrap(),
         app.property_id,
         app.clock.now(),
     )
@@ -208,7 +208,7 @@ async fn what_is_unhealthy(pool: PgPool) {
         ]
     );
     let other = unhealthy(
-        &mut *app.pool.acquire().await.unwrap(),
+        &mut app.pool.acquire().await.unwrap(),
         uuid::Uuid::new_v4(),
         app.clock.now(),
     )

@@ -192,16 +192,14 @@ impl World {
             }
             Step::Rebuild => {
                 let mut transaction = self.pool.begin().await.unwrap();
-                rollup::store::rebuild(&mut transaction, self.property_id)
-                    .await
-                    .unwrap();
+                rollup::rebuild(&mut transaction, self.property_id).await.unwrap();
                 transaction.commit().await.unwrap();
             }
         }
     }
 
     async fn roll(&self) -> rollup::Rolled {
-        rollup::roll(&mut *self.pool.acquire().await.unwrap(), self.property_id)
+        rollup::roll(&mut self.pool.acquire().await.unwrap(), self.property_id)
             .await
             .unwrap()
     }
@@ -295,7 +293,7 @@ impl World {
         let query = Query::new(self.property_id, window)
             .group_by(dimensions)
             .models(&Model::ALL);
-        let report = campaigns::report(&mut *self.pool.acquire().await.unwrap(), &query)
+        let report = campaigns::report(&mut self.pool.acquire().await.unwrap(), &query)
             .await
             .unwrap();
         let told = |row: &Row| {
@@ -353,7 +351,7 @@ impl World {
             step: overview::Step::Hour,
             model: Model::LastClick,
         };
-        let seen = overview::overview(&mut *self.pool.acquire().await.unwrap(), &seen, now())
+        let seen = overview::overview(&mut self.pool.acquire().await.unwrap(), &seen, now())
             .await
             .unwrap();
         let counted = || self.events.iter().filter(|event| event.topic != "refund");
@@ -377,7 +375,7 @@ impl World {
                 (total.figures[0].gross, total.figures[0].net)
             );
         }
-        let points = campaigns::series(&mut *self.pool.acquire().await.unwrap(), &query)
+        let points = campaigns::series(&mut self.pool.acquire().await.unwrap(), &query)
             .await
             .unwrap();
         let conversions: i64 = points.iter().map(|point| point.conversions).sum();

@@ -7,6 +7,7 @@
 mod csv;
 mod query;
 mod store;
+mod sums;
 
 use std::collections::BTreeMap;
 
@@ -18,11 +19,11 @@ use sqlx::{Connection as _, PgConnection};
 pub use csv::to_csv;
 pub use query::{BadDimension, Dimension, Filter, Query};
 
-use super::amount::{share, weighted};
 use super::model::{Model, Window};
 use super::rollup::{self, DayKey, DaySums, Deltas, Unsummed};
 use query::GroupKey;
 use store::Group;
+use sums::Sums;
 
 /// Rows of a report, at most; what is beyond is in [`Report::others`].
 pub const MOST_ROWS: usize = 2000;
@@ -221,63 +222,5 @@ fn row(query: &Query, key: GroupKey, sums: &Sums) -> Row {
         currency: key.currency,
         conversions: sums.touched,
         figures: sums.figures(query),
-    }
-}
-
-/// Sums of a group, conversions by the one set of dimensions that counts in it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) struct Sums {
-    touched: i64,
-    credit: [i64; 5],
-    gross: [i128; 5],
-    refunds: [i128; 5],
-}
-
-impl std::ops::AddAssign<&Self> for Sums {
-    fn add_assign(&mut self, other: &Self) {
-        self.touched += other.touched;
-        for model in 0..5 {
-            self.credit[model] += other.credit[model];
-            self.gross[model] += other.gross[model];
-            self.refunds[model] += other.refunds[model];
-        }
-    }
-}
-
-impl Sums {
-    fn take(&mut self, other: &Self) {
-        for model in 0..5 {
-            self.credit[model] -= other.credit[model];
-            self.gross[model] -= other.gross[model];
-            self.refunds[model] -= other.refunds[model];
-        }
-    }
-
-    fn is_zero(&self) -> bool {
-        *self == Self::default()
-    }
-
-    fn has_no_figures(&self) -> bool {
-        let Self {
-            touched: _,
-            credit,
-            gross,
-            refunds,
-        } = self;
-        *credit == [0; 5] && *gross == [0; 5] && *refunds == [0; 5]
-    }
-
-    fn figures(&self, query: &Query) -> Vec<Figures> {
-        let figures = |model: &Model| {
-            let place = model.index();
-            Figures {
-                model: *model,
-                credit: share(self.credit[place]),
-                gross: weighted(self.gross[place]),
-                refunds: weighted(self.refunds[place]),
-                net: weighted(self.gross[place] - self.refunds[place]),
-            }
-        };
-        query.models.iter().map(figures).collect()
     }
 }

@@ -5,7 +5,7 @@ use std::str::FromStr;
 use serde::Serialize;
 use uuid::Uuid;
 
-use super::Sums;
+use super::sums::Sums;
 use crate::domain::topic::Topic;
 use crate::reports::model::{Model, Window};
 use crate::reports::rollup::{DayKey, DaySums};

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use chrono::NaiveDate;
 use sqlx::PgConnection;
 
-use super::Sums;
 use super::query::{Dimension, Filter, GroupKey, Query};
+use super::sums::Sums;
 
 /// A sum as it comes from the database: whole numbers beyond 64 bits as text.
 struct Summed {

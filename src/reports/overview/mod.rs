@@ -4,6 +4,7 @@
 //! `report_days` by a range of their primary keys, refused requests by the index `activity_refused` alone, of `activity`, `sessions` and
 //! `deliveries` a few index entries each.
 
+mod counted;
 mod store;
 mod unhealthy;
 
@@ -20,7 +21,8 @@ pub use unhealthy::{Trouble, Unhealthy, unhealthy};
 use super::amount::amount;
 use super::campaigns::{self, Dimension, MOST_UNSUMMED};
 use super::model::{Model, Window};
-use super::rollup::{self, HourKey, HourSums};
+use super::rollup::{self, HourKey};
+use counted::Counted;
 
 /// Days that a chart by the hour may reach over.
 pub const MOST_DAYS_BY_HOUR: i64 = 31;
@@ -138,40 +140,6 @@ pub struct Refused {
     pub status: String,
     /// How many.
     pub requests: i64,
-}
-
-/// Sums of a step in one currency.
-#[derive(Debug, Clone, Copy, Default)]
-struct Counted {
-    conversions: i64,
-    matched: i64,
-    refunds: i64,
-    gross: i128,
-    given_back: i128,
-}
-
-impl Counted {
-    /// A row of the sums, in which refunds are conversions of their own topic.
-    fn of(topic: &str, sums: &HourSums) -> Self {
-        let refund = topic == "refund";
-        Self {
-            conversions: if refund { 0 } else { sums.conversions },
-            matched: sums.matched,
-            refunds: if refund { sums.conversions } else { 0 },
-            gross: sums.gross,
-            given_back: sums.refunds,
-        }
-    }
-}
-
-impl std::ops::AddAssign<&Self> for Counted {
-    fn add_assign(&mut self, other: &Self) {
-        self.conversions += other.conversions;
-        self.matched += other.matched;
-        self.refunds += other.refunds;
-        self.gross += other.gross;
-        self.given_back += other.given_back;
-    }
 }
 
 /// Sums by currency; empty: without value.

@@ -5,12 +5,15 @@
 //! in the same snapshot. Changes say which version came to be, and versions are never edited, so it does not matter when a change is worked in.
 //! Where a refund goes depends on its purchase, which may come later or change: its place is stored, and moved when the purchase changes.
 
+mod changes;
 mod gather;
+mod material;
 mod place;
 mod roller;
-pub mod store;
+mod store;
 mod sums;
 
+pub use changes::rebuild;
 pub use gather::{Unsummed, unsummed};
 pub use place::{DIMENSION_SETS, Place};
 pub use roller::{Rolled, roll, roll_all};

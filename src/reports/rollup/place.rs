@@ -1,7 +1,5 @@
 //! Where credit goes: the group of a touch, and in which groups a conversion counts.
 
-use std::collections::BTreeSet;
-
 use crate::domain::channel::Channel;
 
 /// Ways to tell touches apart: each set of the four dimensions.
@@ -32,36 +30,30 @@ impl Place {
         }
     }
 
-    /// As it looks to somebody who sees the dimensions of `set` only: channel 1, source 2, medium 4, campaign 8.
-    fn seen_by(&self, set: usize) -> [Option<&str>; 4] {
-        let all = [
-            Some(self.channel),
-            self.source.as_deref(),
-            self.medium.as_deref(),
-            self.campaign.as_deref(),
-        ];
-        let mut bit = 1;
-        all.map(|text| {
-            let seen = text.filter(|_| set & bit != 0);
-            bit *= 2;
-            seen
-        })
+    /// The dimensions that are the same in both: channel 1, source 2, medium 4, campaign 8.
+    fn same(&self, other: &Self) -> usize {
+        usize::from(self.channel == other.channel)
+            | usize::from(self.source == other.source) << 1
+            | usize::from(self.medium == other.medium) << 2
+            | usize::from(self.campaign == other.campaign) << 3
     }
 }
 
 /// For each touch of a journey, the sets of dimensions under which it is the first of its group. Summed over any touches that a report puts into
 /// one group, that is the number of conversions in it, each counted once.
-pub fn firsts(journey: &[Place]) -> Vec<[i64; DIMENSION_SETS]> {
-    let mut firsts = vec![[0; DIMENSION_SETS]; journey.len()];
-    for set in 0..DIMENSION_SETS {
-        let mut known = BTreeSet::new();
-        for (place, first) in journey.iter().zip(&mut firsts) {
-            if known.insert(place.seen_by(set)) {
-                first[set] = 1;
+pub fn firsts<'a>(journey: impl Iterator<Item = &'a Place> + Clone) -> Vec<[i64; DIMENSION_SETS]> {
+    let first = |(count, place): (usize, &Place)| {
+        let mut first = [1; DIMENSION_SETS];
+        for earlier in journey.clone().take(count) {
+            let same = place.same(earlier);
+            for (set, first) in first.iter_mut().enumerate() {
+                // In one group with an earlier touch, where all that they are told apart by is the same.
+                *first &= i64::from(set & same != set);
             }
         }
-    }
-    firsts
+        first
+    };
+    journey.clone().enumerate().map(first).collect()
 }
 
 #[cfg(test)]
@@ -78,7 +70,7 @@ mod tests {
             place("bing", "a"),
             place("google", "a"),
         ];
-        let firsts = firsts(&journey);
+        let firsts = firsts(journey.iter());
         let count = |set: usize, of: &dyn Fn(&Place) -> bool| -> i64 {
             let own = journey.iter().zip(&firsts).filter(|(place, _)| of(place));
             own.map(|(_, first)| first[set]).sum()

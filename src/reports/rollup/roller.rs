@@ -4,7 +4,7 @@ use sqlx::{Connection as _, PgConnection, PgPool};
 use uuid::Uuid;
 
 use super::gather::unsummed;
-use super::store;
+use super::{changes, store};
 
 /// Conversions in one transaction, about.
 const BATCH: usize = 4000;
@@ -34,7 +34,7 @@ pub async fn roll(conn: &mut PgConnection, property_id: Uuid) -> Result<Rolled, 
     store::add_days(&mut transaction, property_id, &found.deltas).await?;
     store::add_hours(&mut transaction, property_id, &found.deltas).await?;
     store::place_refunds(&mut transaction, property_id, &found.deltas).await?;
-    store::delete_changes(&mut transaction, property_id, &found.change_ids).await?;
+    changes::delete_changes(&mut transaction, property_id, &found.change_ids).await?;
     transaction.commit().await?;
     Ok(Rolled {
         events: found.events,
@@ -49,7 +49,7 @@ pub async fn roll_all(pool: &PgPool) -> Result<u64, sqlx::Error> {
     let mut after = Uuid::nil();
     let mut more = false;
     loop {
-        let properties = store::with_changes(&mut *pool.acquire().await?, after, PAGE).await?;
+        let properties = changes::with_changes(&mut *pool.acquire().await?, after, PAGE).await?;
         let Some(last) = properties.last() else {
             // The others had their turn: those with more have another.
             if more && failed.is_none() {

@@ -1,6 +1,4 @@
-//! `report_days`, `report_hours`, `report_refunds`, `credit_changes`; conversions and credits are only read.
-
-use std::collections::HashMap;
+//! `report_days`, `report_hours` and `report_refunds`.
 
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
@@ -8,34 +6,7 @@ use sqlx::PgConnection;
 use sqlx::types::Json;
 use uuid::Uuid;
 
-use super::place::Place;
-use super::sums::{DayKey, DaySums, Deltas, Fact, HourSums, RefundPlace, Share, Versions};
-
-/// Rows of changes that are read at a time, at most: each is a commit.
-const MOST_CHANGES: i64 = 1000;
-/// Conversions in a change, where all are told of anew.
-const REBUILT_AT_ONCE: i64 = 1000;
-
-/// Properties with changes, in order, from the one after `after`. One look into the index for each.
-pub async fn with_changes(conn: &mut PgConnection, after: Uuid, most: i64) -> Result<Vec<Uuid>, sqlx::Error> {
-    let found = sqlx::query_scalar!(
-        "with recursive next as (
-             (select property_id, 1 as number from credit_changes where property_id > $1 order by property_id limit 1)
-             union all
-             select c.property_id, next.number + 1 from next
-             cross join lateral (
-                 select property_id from credit_changes x where x.property_id > next.property_id order by x.property_id limit 1
-             ) c
-             where next.number < $2
-         )
-         select property_id from next",
-        after,
-        most as i32,
-    )
-    .fetch_all(conn)
-    .await?;
-    Ok(found.into_iter().flatten().collect())
-}
+use super::sums::{DayKey, DaySums, Deltas, HourSums};
 
 /// Makes this transaction the only one that works into the property's sums. Whether it is.
 pub async fn lock(conn: &mut PgConnection, property_id: Uuid) -> Result<bool, sqlx::Error> {
@@ -48,7 +19,7 @@ pub async fn lock(conn: &mut PgConnection, property_id: Uuid) -> Result<bool, sq
 }
 
 /// As [`lock`], and waits for its turn.
-async fn wait_for_lock(conn: &mut PgConnection, property_id: Uuid) -> Result<(), sqlx::Error> {
+pub async fn wait_for_lock(conn: &mut PgConnection, property_id: Uuid) -> Result<(), sqlx::Error> {
     sqlx::query!(
         "select pg_advisory_xact_lock(hashtextextended('report_days ' || $1::uuid::text, 0))",
         property_id,
@@ -56,180 +27,6 @@ async fn wait_for_lock(conn: &mut PgConnection, property_id: Uuid) -> Result<(),
     .execute(conn)
     .await?;
     Ok(())
-}
-
-/// A row of `credit_changes`.
-pub struct Change {
-    /// Its place in the order.
-    pub change_id: i64,
-    event_ids: Vec<Uuid>,
-    versions: Option<Vec<i16>>,
-}
-
-impl Change {
-    /// The conversions, each with the version that it got.
-    pub fn versions(&self) -> impl Iterator<Item = (Uuid, i16)> + '_ {
-        let version = |place: usize| {
-            self.versions
-                .as_ref()
-                .and_then(|all| all.get(place).copied())
-                .unwrap_or(1)
-        };
-        self.event_ids
-            .iter()
-            .enumerate()
-            .map(move |(place, id)| (*id, version(place)))
-    }
-}
-
-/// The oldest changes, up to about `most` conversions, and whether there are more.
-pub async fn changes(
-    conn: &mut PgConnection,
-    property_id: Uuid,
-    most: usize,
-) -> Result<(Vec<Change>, bool), sqlx::Error> {
-    let mut found = sqlx::query_as!(
-        Change,
-        "select change_id, event_ids, versions from credit_changes where property_id = $1 order by change_id limit $2",
-        property_id,
-        MOST_CHANGES,
-    )
-    .fetch_all(conn)
-    .await?;
-    let mut events = 0;
-    let mut taken = 0;
-    while taken < found.len() && events < most {
-        events += found[taken].event_ids.len();
-        taken += 1;
-    }
-    let more = taken < found.len() || found.len() as i64 == MOST_CHANGES;
-    found.truncate(taken);
-    Ok((found, more))
-}
-
-/// These conversions.
-pub async fn facts(
-    conn: &mut PgConnection,
-    property_id: Uuid,
-    event_ids: &[Uuid],
-) -> Result<Vec<Fact>, sqlx::Error> {
-    sqlx::query_as!(
-        Fact,
-        "select event_id, attribution_id, topic, conversion_id, purchase_id, event_time, value, currency
-         from conversions where property_id = $1 and event_id = any($2)",
-        property_id,
-        event_ids,
-    )
-    .fetch_all(conn)
-    .await
-}
-
-/// The refunds of the purchases among these conversions.
-pub async fn refunds_of(
-    conn: &mut PgConnection,
-    property_id: Uuid,
-    facts: &[Fact],
-) -> Result<Vec<Fact>, sqlx::Error> {
-    let purchases = || facts.iter().filter(|fact| fact.topic == "purchase");
-    sqlx::query_as!(
-        Fact,
-        "select c.event_id, c.attribution_id, c.topic, c.conversion_id, c.purchase_id, c.event_time, c.value, c.currency
-         from unnest($2::uuid[], $3::text[]) as w(attribution_id, purchase_id)
-         join conversions c on c.property_id = $1 and c.attribution_id = w.attribution_id and c.purchase_id = w.purchase_id
-           and c.topic = 'refund'",
-        property_id,
-        &purchases().map(|fact| fact.attribution_id).collect::<Vec<_>>(),
-        &purchases().map(|fact| fact.conversion_id.as_str()).collect::<Vec<_>>() as &[&str],
-    )
-    .fetch_all(conn)
-    .await
-}
-
-/// The purchases of these refunds, by stream and the sender's id.
-pub async fn purchases_of(
-    conn: &mut PgConnection,
-    property_id: Uuid,
-    refunds: &[Fact],
-) -> Result<HashMap<(Uuid, String), Uuid>, sqlx::Error> {
-    let named = || {
-        refunds
-            .iter()
-            .filter_map(|refund| Some((refund, refund.purchase_id.as_deref()?)))
-    };
-    let found = sqlx::query!(
-        "select c.attribution_id, c.conversion_id, c.event_id
-         from unnest($2::uuid[], $3::text[]) as w(attribution_id, conversion_id)
-         join conversions c on c.property_id = $1 and c.attribution_id = w.attribution_id and c.topic = 'purchase'
-           and c.conversion_id = w.conversion_id",
-        property_id,
-        &named().map(|(refund, _)| refund.attribution_id).collect::<Vec<_>>(),
-        &named().map(|(_, purchase_id)| purchase_id).collect::<Vec<_>>() as &[&str],
-    )
-    .fetch_all(conn)
-    .await?;
-    Ok(found
-        .into_iter()
-        .map(|row| ((row.attribution_id, row.conversion_id), row.event_id))
-        .collect())
-}
-
-/// Where these refunds are summed.
-pub async fn refund_places(
-    conn: &mut PgConnection,
-    property_id: Uuid,
-    event_ids: &[Uuid],
-) -> Result<HashMap<Uuid, RefundPlace>, sqlx::Error> {
-    let found = sqlx::query!(
-        "select event_id, purchase_event_id, version from report_refunds where property_id = $1 and event_id = any($2)",
-        property_id,
-        event_ids,
-    )
-    .fetch_all(conn)
-    .await?;
-    let place = |purchase, version| RefundPlace { purchase, version };
-    Ok(found
-        .into_iter()
-        .map(|row| (row.event_id, place(row.purchase_event_id, row.version)))
-        .collect())
-}
-
-/// All versions of the credit of these conversions.
-pub async fn credits(
-    conn: &mut PgConnection,
-    property_id: Uuid,
-    event_ids: &[Uuid],
-) -> Result<HashMap<Uuid, Versions>, sqlx::Error> {
-    let found = sqlx::query!(
-        "select k.event_id, k.version, k.direct, k.source, k.medium, k.campaign,
-             k.last_click, k.first_click, k.linear, k.time_decay, k.position_based
-         from credits k where k.property_id = $1 and k.event_id = any($2)
-         order by k.event_id, k.version, k.position",
-        property_id,
-        event_ids,
-    )
-    .fetch_all(conn)
-    .await?;
-    let mut credits: HashMap<Uuid, Versions> = HashMap::new();
-    for row in found {
-        let share = Share {
-            place: Place::of(
-                row.direct,
-                row.source.as_deref(),
-                row.medium.as_deref(),
-                row.campaign.as_deref(),
-            ),
-            units: [
-                row.last_click,
-                row.first_click,
-                row.linear,
-                row.time_decay,
-                row.position_based,
-            ],
-        };
-        let versions = credits.entry(row.event_id).or_default();
-        versions.entry(row.version).or_default().push(share);
-    }
-    Ok(credits)
 }
 
 /// A row of `report_days`; whole numbers beyond 64 bits go as text.
@@ -395,54 +192,6 @@ pub async fn place_refunds(
         &deltas.refunds.keys().copied().collect::<Vec<_>>(),
         &deltas.refunds.values().map(|place| place.purchase).collect::<Vec<_>>() as &[Option<Uuid>],
         &deltas.refunds.values().map(|place| place.version).collect::<Vec<_>>() as &[Option<i16>],
-    )
-    .execute(conn)
-    .await?;
-    Ok(())
-}
-
-/// Deletes changes that are in the sums now.
-pub async fn delete_changes(
-    conn: &mut PgConnection,
-    property_id: Uuid,
-    change_ids: &[i64],
-) -> Result<(), sqlx::Error> {
-    sqlx::query!(
-        "delete from credit_changes where property_id = $1 and change_id = any($2)",
-        property_id,
-        change_ids,
-    )
-    .execute(conn)
-    .await?;
-    Ok(())
-}
-
-/// Throws a property's sums away, and tells of all its conversions anew, in the transaction of the caller. What is committed meanwhile tells of
-/// itself.
-pub async fn rebuild(conn: &mut PgConnection, property_id: Uuid) -> Result<(), sqlx::Error> {
-    wait_for_lock(conn, property_id).await?;
-    // One statement, one snapshot: each conversion is told of once, by its own change or by one that is made here.
-    sqlx::query!(
-        "with days as (delete from report_days where property_id = $1),
-              hours as (delete from report_hours where property_id = $1),
-              refunds as (delete from report_refunds where property_id = $1),
-              changes as (delete from credit_changes where property_id = $1),
-              all_versions as (
-                  select event_id, 1::smallint as version from conversions where property_id = $1
-                  union all
-                  select event_id, version from credits where property_id = $1 and version > 1 and position = 1
-              ),
-              numbered as (
-                  select event_id, version, (row_number() over (order by version, event_id) - 1) / $2 as part from all_versions
-              ),
-              parts as (
-                  select part, array_agg(event_id order by version, event_id) as event_ids,
-                      array_agg(version order by version, event_id) as versions
-                  from numbered group by part order by part
-              )
-         insert into credit_changes (property_id, event_ids, versions) select $1, event_ids, versions from parts order by part",
-        property_id,
-        REBUILT_AT_ONCE,
     )
     .execute(conn)
     .await?;

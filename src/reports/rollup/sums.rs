@@ -1,86 +1,14 @@
 //! What changes add to the sums, and take from them. Pure, in whole numbers: nothing is lost by rounding.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 use std::ops::AddAssign;
 
 use chrono::{DateTime, NaiveDate, Utc};
-use rust_decimal::Decimal;
 use uuid::Uuid;
 
+use super::material::{Fact, Material, RefundPlace, Share};
 use super::place::{DIMENSION_SETS, Place, firsts};
 use crate::attribution::UNITS;
-
-/// A conversion, as far as it is summed.
-#[derive(Debug, Clone)]
-pub struct Fact {
-    /// Our id of it.
-    pub event_id: Uuid,
-    /// The stream.
-    pub attribution_id: Uuid,
-    /// The topic's name.
-    pub topic: String,
-    /// The sender's id of it.
-    pub conversion_id: String,
-    /// The purchase that a refund takes back.
-    pub purchase_id: Option<String>,
-    /// When it happened.
-    pub event_time: DateTime<Utc>,
-    /// What it was worth, in major units.
-    pub value: Option<Decimal>,
-    /// ISO 4217.
-    pub currency: Option<String>,
-}
-
-impl Fact {
-    /// Whether it takes a purchase back.
-    pub fn is_refund(&self) -> bool {
-        self.topic == "refund"
-    }
-
-    /// In ten thousandths.
-    fn amount(&self) -> i128 {
-        let value = self.value.unwrap_or_default().round_dp(4);
-        value.mantissa() * 10i128.pow(4 - value.scale().min(4))
-    }
-}
-
-/// A touch of one version of a conversion's credit.
-#[derive(Debug, Clone)]
-pub struct Share {
-    /// Where it goes.
-    pub place: Place,
-    /// Millionths, an element a model.
-    pub units: [i32; 5],
-}
-
-/// Versions of a conversion's credit, each with its journey.
-pub type Versions = BTreeMap<i16, Vec<Share>>;
-
-/// What a refund is summed under: a purchase, and a version of its credit where it has one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct RefundPlace {
-    /// The purchase, where it is known.
-    pub purchase: Option<Uuid>,
-    /// The version of its credit; none where nobody has it.
-    pub version: Option<i16>,
-}
-
-/// All that is to be known to sum a set of changes.
-#[derive(Debug, Default)]
-pub struct Material {
-    /// Conversions and the versions that they got.
-    pub changes: Vec<(Uuid, i16)>,
-    /// Conversions of the changes; one that is gone is missing.
-    pub conversions: HashMap<Uuid, Fact>,
-    /// Refunds that are among the changes, or whose purchase is.
-    pub refunds: Vec<Fact>,
-    /// Purchases of the refunds, by stream and the sender's id.
-    pub purchases: HashMap<(Uuid, String), Uuid>,
-    /// Where those refunds are that are summed already.
-    pub places: HashMap<Uuid, RefundPlace>,
-    /// Credit of conversions and purchases.
-    pub credits: HashMap<Uuid, Versions>,
-}
 
 /// A row of `report_days`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -241,8 +169,8 @@ impl Deltas {
 
     /// Adds or takes a conversion's or a refund's value by the shares of a journey; without one, at nobody's.
     fn spread(&mut self, fact: &Fact, journey: &[Share], sign: i64, kind: Kind) {
-        let places: Vec<Place> = journey.iter().map(|share| share.place.clone()).collect();
-        for (share, first) in journey.iter().zip(firsts(&places)) {
+        let places = journey.iter().map(|share| &share.place);
+        for (share, first) in journey.iter().zip(firsts(places)) {
             self.put(fact, Some(share.place.clone()), share.units, first, sign, kind);
         }
         if journey.is_empty() {
@@ -293,34 +221,6 @@ impl Deltas {
 enum Kind {
     Gross,
     Refund,
-}
-
-impl Material {
-    /// The shares of a version; none where nobody has the credit.
-    fn journey(&self, event_id: Uuid, version: Option<i16>) -> &[Share] {
-        version
-            .and_then(|version| self.credits.get(&event_id)?.get(&version))
-            .map_or(&[], Vec::as_slice)
-    }
-
-    fn version_before(&self, event_id: Uuid, version: i16) -> Option<i16> {
-        let versions = self.credits.get(&event_id)?;
-        versions.range(..version).next_back().map(|(version, _)| *version)
-    }
-
-    /// Where a refund belongs by what is known now.
-    fn place_of(&self, refund: &Fact) -> RefundPlace {
-        let name = refund
-            .purchase_id
-            .as_ref()
-            .map(|id| (refund.attribution_id, id.clone()));
-        let purchase = name.and_then(|name| self.purchases.get(&name).copied());
-        let newest = |id: Uuid| self.credits.get(&id)?.keys().next_back().copied();
-        RefundPlace {
-            purchase,
-            version: purchase.and_then(newest),
-        }
-    }
 }
 
 fn hour_key(fact: &Fact) -> HourKey {

@@ -1,10 +1,13 @@
 //! What is to be known of a property's changes.
 
+mod store;
+
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::store;
-use super::sums::{Deltas, Material};
+use super::changes::{Change, changes};
+use super::material::Material;
+use super::sums::Deltas;
 
 /// Changes that are in no sum yet.
 #[derive(Debug, Default)]
@@ -25,12 +28,12 @@ pub async fn unsummed(
     property_id: Uuid,
     most: usize,
 ) -> Result<Unsummed, sqlx::Error> {
-    let (changes, more) = store::changes(conn, property_id, most).await?;
+    let (changes, more) = changes(conn, property_id, most).await?;
     if changes.is_empty() {
         return Ok(Unsummed::default());
     }
     let mut material = Material {
-        changes: changes.iter().flat_map(store::Change::versions).collect(),
+        changes: changes.iter().flat_map(Change::versions).collect(),
         ..Material::default()
     };
     let ids: Vec<Uuid> = material.changes.iter().map(|(event_id, _)| *event_id).collect();
