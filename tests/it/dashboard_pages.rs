@@ -37,7 +37,7 @@ async fn a_conversion_is_explained(pool: PgPool) {
         "weekend",
         "Matched",
         "100.00 EUR",
-        "12 days before",
+        "12 d 0 h before",
         "j***@e***",
     ] {
         assert!(page.contains(told), "{told}");

@@ -322,8 +322,7 @@ fn apart(time: chrono::TimeDelta) -> String {
     match (time.num_days(), time.num_hours(), time.num_minutes()) {
         (0, 0, minutes) => format!("{} min before", minutes.max(0)),
         (0, hours, _) => format!("{hours} h before"),
-        (1, ..) => "1 day before".to_owned(),
-        (days, ..) => format!("{days} days before"),
+        (days, hours, _) => format!("{days} d {} h before", hours % 24),
     }
 }
 
