@@ -22,6 +22,7 @@ pub mod forwarding;
 pub mod reports;
 pub mod settings;
 // 3 doors
+pub mod api;
 pub mod collect;
 pub mod dashboard;
 pub mod stubs;

@@ -7,13 +7,14 @@ pub mod store;
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 pub use filer::{Filer, start as start_filer};
 pub use retention::keep_short;
 
 /// What became of a request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Status {
     /// 200.
@@ -82,7 +83,7 @@ pub struct Entry {
 }
 
 /// A request as it is listed.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct Logged {
     /// Its id.
     #[serde(rename = "id")]

@@ -5,6 +5,7 @@ pub mod store;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::Value;
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 /// Whose property the installation's own settings are, its users say.
@@ -45,7 +46,7 @@ impl Actor {
 }
 
 /// A change of a setting.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct Entry {
     /// The tenant, or [`INSTALLATION`].
     pub property_id: Uuid,

@@ -132,6 +132,7 @@ pub(super) async fn run(config: &Config, command: DeliveryCommand) -> Result<(),
                     let filter = Filter {
                         state,
                         destination_id: destination,
+                        before: None,
                         limit,
                     };
                     store::list(&mut conn, &tenants, &filter).await?

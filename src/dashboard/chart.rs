@@ -1,7 +1,7 @@
 //! Bar charts, drawn by the server: plain SVG, which needs no script and no inline style.
 
 /// Units of the drawing.
-const WIDTH: f64 = 720.0;
+const WIDTH: f64 = 480.0;
 const HEIGHT: f64 = 160.0;
 const TOP: f64 = 18.0;
 const BOTTOM: f64 = 20.0;

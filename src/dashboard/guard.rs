@@ -13,12 +13,9 @@ use axum::http::{HeaderMap, HeaderValue, Method, header};
 use super::Dashboard;
 use super::failure::Failure;
 use crate::settings::Actor;
-use crate::users::sign_ins::Token;
+use crate::users::sign_ins::{COOKIES, Token};
 use crate::users::{Role, User};
 
-/// Behind TLS. The prefix makes browsers refuse it from anywhere else, and from subdomains.
-const SECURE_COOKIE: &str = "__Host-trustdata";
-const COOKIE: &str = "trustdata";
 /// Of a form.
 const FORM_TOKEN: &str = "csrf";
 /// Bytes of a form, at most.
@@ -172,10 +169,8 @@ pub fn token(headers: &HeaderMap, dashboard: &Dashboard) -> Option<Token> {
 }
 
 fn cookie_name(dashboard: &Dashboard) -> &'static str {
-    match dashboard.is_secure() {
-        true => SECURE_COOKIE,
-        false => COOKIE,
-    }
+    let [secure, plain] = COOKIES;
+    if dashboard.is_secure() { secure } else { plain }
 }
 
 /// The cookie that keeps a token, until the browser is closed; without a token, the one that ends it.

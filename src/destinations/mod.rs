@@ -11,6 +11,7 @@ use std::str::FromStr;
 use chrono::{DateTime, Utc};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Serialize;
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 pub use directory::Destinations;
@@ -19,7 +20,7 @@ use crate::domain::tenant::Tenant;
 use crate::platform::secrets::{self, OpenError, SealError, Sealer};
 
 /// A stream's account at an ad platform. Its credentials are sealed, and shown nowhere.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct Destination {
     /// Its id.
     #[serde(rename = "id")]
@@ -56,7 +57,7 @@ pub struct Destination {
 pub type Topics = BTreeMap<String, Option<String>>;
 
 /// Which of the conversions that the visitor consented to are sent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Policy {
     /// All.

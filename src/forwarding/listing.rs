@@ -2,13 +2,14 @@
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::state::State;
 use crate::platform::secrets::{self, Sealer};
 
 /// What became of a conversion at a destination.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct Delivery {
     /// Its id: the same for a conversion and a destination, always.
     pub id: Uuid,
@@ -91,12 +92,14 @@ pub struct Filter {
     pub state: Option<State>,
     /// Only those to this destination.
     pub destination_id: Option<Uuid>,
+    /// Only those planned before this one: when it was planned, our id of its conversion, its destination.
+    pub before: Option<(DateTime<Utc>, Uuid, Uuid)>,
     /// At most so many, the newest first.
     pub limit: i64,
 }
 
 /// The books of a destination: what each state holds; together they are all conversions that it was to get.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct Ledger {
     /// The destination.
     pub destination_id: Uuid,

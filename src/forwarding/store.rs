@@ -391,15 +391,19 @@ pub async fn list(
            cross join unnest($4::text[]) as s(state)
            cross join lateral (
                select * from deliveries x where x.property_id = d.property_id and x.destination_id = d.destination_id and x.state = s.state
-               order by x.created_at desc limit $5
+                 and ($6::timestamptz is null or x.created_at <= $6 and (x.created_at, x.event_id, x.destination_id) < ($6, $7, $8))
+               order by x.created_at desc, x.event_id desc limit $5
            ) x
            join conversions c on c.property_id = x.property_id and c.event_id = x.event_id
-           order by x.created_at desc, x.event_id desc, d.destination_id limit $5"#,
+           order by x.created_at desc, x.event_id desc, x.destination_id desc limit $5"#,
         &attribution_ids.iter().map(|tenant| tenant.property_id).collect::<Vec<_>>(),
         &attribution_ids.iter().map(|tenant| tenant.attribution_id).collect::<Vec<_>>(),
         filter.destination_id,
         &states as &[&str],
         filter.limit,
+        filter.before.map(|(at, ..)| at),
+        filter.before.map(|(_, event_id, _)| event_id),
+        filter.before.map(|(.., destination_id)| destination_id),
     )
     .fetch_all(conn)
     .await?;

@@ -6,6 +6,7 @@ pub mod store;
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 pub use allowances::Allowances;
@@ -17,7 +18,7 @@ pub const DEFAULT_RATE_LIMIT: i32 = 60;
 pub const MOST_RATE_LIMIT: i32 = 100_000_000;
 
 /// A key as it is listed: never its secret.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct Key {
     /// Its id.
     #[serde(rename = "id")]

@@ -4,12 +4,13 @@ use std::str::FromStr;
 
 use chrono::{DateTime, NaiveDate, NaiveTime, TimeDelta, Utc};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 /// Days that a report may reach over.
 pub const MOST_DAYS: i64 = 800;
 
 /// How credit is shared over a journey.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Model {
     /// All to the last touch.
@@ -68,7 +69,7 @@ impl FromStr for Model {
 }
 
 /// Whole days in UTC, the last one not in it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Window {
     /// The first day.
     pub from: NaiveDate,

@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use super::run::StartError;
 use super::{background, health, router, settings_listener};
 use crate::activity;
+use crate::api::Api;
 use crate::collect::{self, Collector};
 use crate::conversions::{Previewer, Recorder};
 use crate::dashboard::Dashboard;
@@ -26,10 +27,12 @@ use crate::platform::group_commit::Writers;
 use crate::platform::last_noted::LastNoted;
 use crate::platform::outbound::Outbound;
 use crate::platform::password::SlowHash;
+use crate::platform::rate;
 use crate::platform::secrets::{Sealer, key_of_database};
 use crate::reports::Reader;
 use crate::sessions::tracking::Tracker;
 use crate::streams::{self, Streams};
+use crate::tokens;
 use crate::users::sign_ins::SignIns;
 use crate::webhook::Webhook;
 
@@ -139,6 +142,22 @@ impl App {
         };
         let failures = config.auth.failures_per_minute;
         let reports = Reader::new(background.clone());
+        let sign_ins = Arc::new(SignIns::new(pool.clone(), clock.clone(), hash.clone(), failures));
+        let (api_last_used, noting_api) = LastNoted::start::<tokens::store::LastUsed>(pool.clone());
+        draining.spawn(noting_api);
+        let api = Api {
+            pool: pool.clone(),
+            reports: reports.clone(),
+            clock: clock.clone(),
+            sign_ins: Arc::clone(&sign_ins),
+            hash: hash.clone(),
+            sealer: sealer.clone(),
+            proxies: proxies.clone(),
+            base_url: config.server.base_url(),
+            last_used: api_last_used,
+            failures: rate::Allowances::new(clock.clone()),
+            failures_per_minute: failures,
+        };
         let dashboard = Dashboard {
             sign_ins: Arc::new(SignIns::new(pool.clone(), clock.clone(), hash.clone(), failures)),
             hash,
@@ -175,6 +194,7 @@ impl App {
                 Arc::new(webhook),
                 Arc::new(collector),
                 Arc::new(dashboard),
+                Arc::new(api),
                 health,
                 also,
             ),

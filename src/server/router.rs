@@ -10,6 +10,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 
 use super::health::{self, Health};
 use super::observe;
+use crate::api::{self, Api};
 use crate::collect::{self, Collector};
 use crate::dashboard::{self, Dashboard};
 use crate::platform::problem::Problem;
@@ -20,6 +21,7 @@ pub fn public(
     webhook: Arc<Webhook>,
     collector: Arc<Collector>,
     dashboard: Arc<Dashboard>,
+    api: Arc<Api>,
     health: Health,
     also: Router,
 ) -> Router {
@@ -32,6 +34,7 @@ pub fn public(
         webhook::router(webhook)
             .merge(collect::router(collector))
             .merge(dashboard::router(dashboard))
+            .merge(api::router(api))
             .merge(checks)
             .merge(also),
     )

@@ -5,6 +5,7 @@ pub mod store;
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 pub use directory::Streams;
@@ -18,7 +19,7 @@ pub const DEFAULT_LOOKBACK_DAYS: i16 = 30;
 pub const LOOKBACK_DAYS: std::ops::RangeInclusive<i16> = 1..=90;
 
 /// A tenant.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct Property {
     /// Its id.
     pub property_id: Uuid,
@@ -31,7 +32,7 @@ pub struct Property {
 }
 
 /// An attribution ID and its settings.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct Stream {
     /// The id in the webhook's URL.
     pub attribution_id: Uuid,

@@ -5,6 +5,7 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::{ApiToken, Scope};
+use crate::platform::last_noted::{self, Note};
 
 struct Stored {
     token_id: Uuid,
@@ -124,25 +125,6 @@ pub async fn revoke(
     Ok(())
 }
 
-/// Notes that a token was used; several instances make one write a minute between them.
-pub async fn used(
-    conn: &mut PgConnection,
-    property_id: Uuid,
-    token_id: Uuid,
-    at: DateTime<Utc>,
-) -> Result<(), sqlx::Error> {
-    sqlx::query!(
-        "update api_tokens set last_used_at = $3 where property_id = $1 and token_id = $2
-           and (last_used_at is null or last_used_at <= $3::timestamptz - interval '1 minute')",
-        property_id,
-        token_id,
-        at,
-    )
-    .execute(conn)
-    .await?;
-    Ok(())
-}
-
 /// Whose a token is; the command line is told the token alone.
 pub async fn property_of(conn: &mut PgConnection, token_id: Uuid) -> Result<Option<Uuid>, sqlx::Error> {
     // Few rows: one look-up for each property, in the primary key.
@@ -152,4 +134,30 @@ pub async fn property_of(conn: &mut PgConnection, token_id: Uuid) -> Result<Opti
     )
     .fetch_optional(conn)
     .await
+}
+
+/// `last_used_at` of tokens.
+pub struct LastUsed;
+
+impl last_noted::Store for LastUsed {
+    const NAME: &'static str = "API tokens";
+
+    async fn write(conn: &mut PgConnection, notes: &[Note]) -> Result<(), sqlx::Error> {
+        let properties: Vec<Uuid> = notes.iter().map(|note| note.property_id).collect();
+        let tokens: Vec<Uuid> = notes.iter().map(|note| note.id).collect();
+        let times: Vec<DateTime<Utc>> = notes.iter().map(|note| note.at).collect();
+        sqlx::query!(
+            "update api_tokens k set last_used_at = u.at
+             from (select property_id, token_id, max(at) as at
+                   from unnest($1::uuid[], $2::uuid[], $3::timestamptz[]) as t(property_id, token_id, at) group by 1, 2) u
+             where k.property_id = u.property_id and k.token_id = u.token_id
+               and (k.last_used_at is null or k.last_used_at <= u.at - interval '1 minute')",
+            &properties,
+            &tokens,
+            &times,
+        )
+        .execute(conn)
+        .await?;
+        Ok(())
+    }
 }

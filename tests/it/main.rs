@@ -6,6 +6,8 @@
     reason = "a test that cannot go on fails"
 )]
 
+mod api;
+mod api_access;
 mod arrays;
 mod authentication;
 mod bad_input;

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 /// Modules by rank, as in the README. The floor's two do not know each other's business, but `platform` is everybody's.
-const RANKS: [(&str, u8); 22] = [
+const RANKS: [(&str, u8); 23] = [
     ("domain", 0),
     ("platform", 0),
     ("activity", 1),
@@ -19,6 +19,7 @@ const RANKS: [(&str, u8); 22] = [
     ("forwarding", 2),
     ("reports", 2),
     ("settings", 2),
+    ("api", 3),
     ("collect", 3),
     ("dashboard", 3),
     ("stubs", 3),

@@ -312,6 +312,7 @@ async fn shown_one(
     let filter = Filter {
         state: Some(DeliveryState::Dead),
         destination_id: Some(destination.destination_id),
+        before: None,
         limit: MOST_DEAD,
     };
     let dead = forwarding::store::list(&mut conn, &[tenant], &filter).await?;

@@ -15,6 +15,7 @@ use chrono::NaiveDate;
 use rust_decimal::Decimal;
 use serde::Serialize;
 use sqlx::{Connection as _, PgConnection};
+use utoipa::ToSchema;
 
 pub use csv::to_csv;
 pub use query::{BadDimension, Dimension, Filter, Query};
@@ -31,7 +32,8 @@ pub const MOST_ROWS: usize = 2000;
 pub(super) const MOST_UNSUMMED: usize = 20_000;
 
 /// What campaigns brought.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
+#[schema(as = CampaignReport)]
 pub struct Report {
     /// The days that it is about.
     pub window: Window,
@@ -50,7 +52,8 @@ pub struct Report {
 }
 
 /// A group in one currency.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = CampaignRow)]
 pub struct Row {
     /// False for the row of what nobody has the credit of; always true in totals.
     pub attributed: bool,
@@ -71,7 +74,7 @@ pub struct Row {
 }
 
 /// What a group has by one model.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Figures {
     /// The model.
     pub model: Model,
@@ -86,7 +89,8 @@ pub struct Figures {
 }
 
 /// Figures of what has no row of its own.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = CampaignOthers)]
 pub struct Others {
     /// ISO 4217.
     pub currency: Option<String>,
@@ -95,7 +99,8 @@ pub struct Others {
 }
 
 /// A day in one currency.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = CampaignPoint)]
 pub struct Point {
     /// The day, in UTC.
     pub day: NaiveDate,

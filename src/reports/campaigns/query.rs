@@ -3,6 +3,7 @@
 use std::str::FromStr;
 
 use serde::Serialize;
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::sums::Sums;
@@ -11,7 +12,7 @@ use crate::reports::model::{Model, Window};
 use crate::reports::rollup::{DayKey, DaySums};
 
 /// What rows are told apart by.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Dimension {
     /// The way in, as marketers count them.

@@ -8,6 +8,7 @@ use chrono::{DateTime, Utc};
 use rust_decimal::Decimal;
 use serde::Serialize;
 use sqlx::PgConnection;
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 pub use cursor::{BadCursor, Cursor};
@@ -113,7 +114,7 @@ impl MatchFilter {
 }
 
 /// A conversion in a list.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct Conversion {
     /// Our id of it.
     pub event_id: Uuid,
@@ -144,7 +145,7 @@ pub struct Conversion {
 }
 
 /// The touch that last click credits.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct LastClick {
     /// The way in, as marketers count them.
     pub channel: String,

@@ -14,6 +14,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use rust_decimal::Decimal;
 use serde::Serialize;
 use sqlx::{Connection as _, PgConnection};
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 pub use unhealthy::{Trouble, Unhealthy, unhealthy};
@@ -56,7 +57,7 @@ impl Query {
 }
 
 /// The step of a chart.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Step {
     /// An hour.
@@ -81,7 +82,7 @@ impl Step {
 }
 
 /// How things stand.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct Overview {
     /// The days that it is about.
     pub window: Window,
@@ -102,7 +103,8 @@ pub struct Overview {
 }
 
 /// Conversions of a step.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+#[schema(as = OverviewPoint)]
 pub struct Point {
     /// Its beginning.
     pub at: DateTime<Utc>,
@@ -119,7 +121,7 @@ pub struct Point {
 }
 
 /// Revenue in one currency.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Revenue {
     /// ISO 4217.
     pub currency: String,
@@ -132,7 +134,7 @@ pub struct Revenue {
 }
 
 /// Refused requests of a step.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Refused {
     /// The step's beginning.
     pub at: DateTime<Utc>,

@@ -26,6 +26,8 @@ const LIFE: TimeDelta = TimeDelta::days(7);
 /// How exactly it is noted when a user was last here.
 const SEEN_EVERY: TimeDelta = TimeDelta::minutes(1);
 const TOKEN_BYTES: usize = 32;
+/// Names of the cookie that keeps a token: behind TLS, where the prefix makes browsers refuse it from anywhere else, and without.
+pub const COOKIES: [&str; 2] = ["__Host-trustdata", "trustdata"];
 
 /// What an unknown account's password is compared with, so that it costs what a known one's does. Nobody knows a password for it.
 const DECOY: &str =

@@ -10,6 +10,7 @@ use serde::Serialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 use sqlx::PgConnection;
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::store::by_id;
@@ -22,7 +23,8 @@ use store::{Rest, Touched};
 pub use why::{AtLookback, Why};
 
 /// A conversion with its journey, its credit, and the reason for them.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
+#[schema(as = ConversionDetail)]
 pub struct Detail {
     /// As in lists.
     #[serde(flatten)]
@@ -40,6 +42,7 @@ pub struct Detail {
     /// When the session nearest to the window began, where none was in it.
     pub nearest_session_at: Option<DateTime<Utc>>,
     /// The event as it was sent, without personal data.
+    #[schema(value_type = Object)]
     pub payload: Box<RawValue>,
     /// The personal data of it.
     pub personal: Personal,
@@ -54,7 +57,7 @@ pub struct Detail {
 }
 
 /// Personal data of a conversion, never in clear.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case", tag = "state", content = "masked")]
 pub enum Personal {
     /// None was sent.
@@ -66,7 +69,8 @@ pub enum Personal {
 }
 
 /// A version of credit.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+#[schema(as = CreditVersion)]
 pub struct Version {
     /// From 1.
     pub version: i16,
@@ -77,7 +81,7 @@ pub struct Version {
 }
 
 /// A touch with its share of the credit by each model: fractions of 1.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Share {
     /// The session.
     pub session_id: String,
@@ -108,7 +112,7 @@ pub struct Share {
 }
 
 /// A conversion that belongs to another one.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Related {
     /// Our id of it.
     pub event_id: Uuid,
@@ -125,7 +129,7 @@ pub struct Related {
 }
 
 /// A conversion that was sent again.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Repeat {
     /// When.
     pub at: DateTime<Utc>,

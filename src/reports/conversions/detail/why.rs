@@ -3,6 +3,7 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 use sqlx::PgConnection;
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::super::Conversion;
@@ -15,7 +16,7 @@ use crate::sessions::store::{Wanted, touches};
 const TRIED: [i16; 3] = [45, 60, 90];
 
 /// Why a conversion is attributed or not.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Why {
     /// What happened, in a sentence or two.
     pub summary: String,
@@ -27,7 +28,7 @@ pub struct Why {
 }
 
 /// What the match would be at a lookback.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct AtLookback {
     /// In days.
     pub lookback_days: i16,

@@ -5,6 +5,7 @@ mod store;
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 use sqlx::PgConnection;
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 /// How long it may be quiet.
@@ -15,7 +16,7 @@ const WAITING: TimeDelta = TimeDelta::hours(1);
 const EXPIRES_WITHIN: TimeDelta = TimeDelta::days(14);
 
 /// What is wrong.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Trouble {
     /// Nothing is sent to a destination until somebody resumes it.
@@ -33,7 +34,7 @@ pub enum Trouble {
 }
 
 /// Something that is wrong.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Unhealthy {
     /// What is wrong.
     pub trouble: Trouble,

@@ -1,0 +1,141 @@
+//! Attribution IDs.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use serde::Deserialize;
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use super::stream;
+use crate::api::Api;
+use crate::api::extract::{Asked, At, Created, Json, Sent, check_name, fault, invalid};
+use crate::api::page::{Page, Wanted, bad_cursor};
+use crate::api::principal::{OfProperty, Reader, Writer, unavailable, unknown};
+use crate::domain::faults::Fault;
+use crate::platform::db;
+use crate::platform::problem::Problem;
+use crate::settings::{self, StreamChange};
+use crate::streams::{LOOKBACK_DAYS, Stream, store};
+
+/// Attribution IDs of the property, oldest first
+#[utoipa::path(get, path = "/attribution-ids", tag = "Attribution IDs", params(OfProperty, Wanted), responses((status = 200, body = Page<Stream>)))]
+pub async fn list(
+    State(api): State<Arc<Api>>,
+    reader: Reader,
+    Asked(wanted): Asked<Wanted>,
+) -> Result<Json<Page<Stream>>, Problem> {
+    let limit = wanted.limit()?;
+    let after = match wanted.after_id()? {
+        Some(id) => {
+            let found = stream(&api, reader.property_id, id).await;
+            Some(found.map_err(|_| bad_cursor())?)
+        }
+        None => None,
+    };
+    let read = async {
+        let mut conn = api.pool.acquire().await?;
+        store::streams_of(
+            &mut conn,
+            reader.property_id,
+            after.as_ref(),
+            i64::from(limit) + 1,
+        )
+        .await
+    };
+    let found = db::in_time(read).await.map_err(unavailable)?;
+    Ok(Json(Page::of(found, limit, |stream| [stream.attribution_id])))
+}
+
+/// What an attribution ID is made of.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct New {
+    /// What people call it.
+    #[schema(min_length = 1, max_length = 100)]
+    name: String,
+}
+
+/// Make an attribution ID; its webhook is closed
+#[utoipa::path(post, path = "/attribution-ids", tag = "Attribution IDs", params(OfProperty), request_body = New, responses((status = 201, body = Stream)))]
+pub async fn create(
+    State(api): State<Arc<Api>>,
+    writer: Writer,
+    Sent(new): Sent<New>,
+) -> Result<Created<Stream>, Problem> {
+    let mut faults = Vec::new();
+    check_name("name", &new.name, &mut faults);
+    if !faults.is_empty() {
+        return Err(invalid(faults));
+    }
+    let stream = Stream::new(writer.property_id, new.name, &api.clock);
+    let mut conn = api.pool.acquire().await.map_err(unavailable)?;
+    settings::create_stream(&mut conn, &writer.principal.actor(), &stream, &api.clock)
+        .await
+        .map_err(unavailable)?;
+    Ok(Created(stream))
+}
+
+/// An attribution ID
+#[utoipa::path(get, path = "/attribution-ids/{attribution_id}", tag = "Attribution IDs", params(("attribution_id" = Uuid, Path), OfProperty), responses((status = 200, body = Stream)))]
+pub async fn show(
+    State(api): State<Arc<Api>>,
+    reader: Reader,
+    At(attribution_id): At<Uuid>,
+) -> Result<Json<Stream>, Problem> {
+    stream(&api, reader.property_id, attribution_id).await.map(Json)
+}
+
+/// What is to be changed; what is left out stays.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Change {
+    /// What people call it.
+    #[schema(min_length = 1, max_length = 100)]
+    name: Option<String>,
+    /// Whether the webhook takes requests.
+    webhooks_enabled: Option<bool>,
+    /// Days from a click within which a conversion is credited to it; for conversions from now on.
+    #[schema(minimum = 1, maximum = 90)]
+    lookback_days: Option<i16>,
+}
+
+fn faults(change: &Change) -> Vec<Fault> {
+    let mut faults = Vec::new();
+    if let Some(name) = &change.name {
+        check_name("name", name, &mut faults);
+    }
+    if change
+        .lookback_days
+        .is_some_and(|days| !LOOKBACK_DAYS.contains(&days))
+    {
+        faults.push(fault("lookback_days", "out_of_range", "must be 1 to 90"));
+    }
+    faults
+}
+
+/// Change an attribution ID: its name, its lookback, and whether its webhook is open
+#[utoipa::path(patch, path = "/attribution-ids/{attribution_id}", tag = "Attribution IDs", params(("attribution_id" = Uuid, Path), OfProperty), request_body = Change, responses((status = 200, body = Stream)))]
+pub async fn change(
+    State(api): State<Arc<Api>>,
+    writer: Writer,
+    At(attribution_id): At<Uuid>,
+    Sent(change): Sent<Change>,
+) -> Result<Json<Stream>, Problem> {
+    let faults = faults(&change);
+    if !faults.is_empty() {
+        return Err(invalid(faults));
+    }
+    stream(&api, writer.property_id, attribution_id).await?;
+    let change = StreamChange {
+        name: change.name,
+        webhooks_enabled: change.webhooks_enabled,
+        lookback_days: change.lookback_days,
+    };
+    let mut conn = api.pool.acquire().await.map_err(unavailable)?;
+    let actor = writer.principal.actor();
+    let changed = settings::change_stream(&mut conn, &actor, attribution_id, change, &api.clock)
+        .await
+        .map_err(unavailable)?;
+    changed.map(Json).ok_or_else(|| unknown("attribution ID"))
+}
