@@ -78,6 +78,8 @@ pub fn complete(mut found: OpenApi, base_url: &str) -> OpenApi {
     let components = found.components.get_or_insert_with(Components::new);
     add_schema::<ProblemDocument>(components);
     add_schema::<FieldError>(components);
+    // Named by a parameter alone.
+    add_schema::<crate::forwarding::state::State>(components);
     let token = SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer));
     components.add_security_scheme("token", token);
     let session = ApiKey::Cookie(ApiKeyValue::new("trustdata"));

@@ -23,6 +23,7 @@ mod dashboard_access;
 mod dashboard_browser;
 mod dashboard_pages;
 mod documentation;
+mod end_to_end;
 mod faults;
 mod floods;
 mod forwarding;
