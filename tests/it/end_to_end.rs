@@ -83,7 +83,7 @@ async fn destinations(program: &Program<'_>, stubs: &Stubs) {
 /// A visit by an ad, as the script tells it.
 async fn visit(app: &TestApp, visitor: &str, consent: Option<bool>) {
     let ad = "utm_source=google&utm_medium=cpc&utm_campaign=summer_sale&gclid=Cj0KCQ-1&fbclid=IwAR-1&ttclid=E.C.P-1\
-              &msclkid=5f3c1&li_fat_id=8a1b&epik=dj0yJnU9&ScCid=a1b2&rdt_cid=r-1";
+              &msclkid=5f3c1d2e3f405162738495a6b7c8d9e0&li_fat_id=8a1b&epik=dj0yJnU9&ScCid=a1b2&rdt_cid=r-1";
     let mut fields = json!({ "visitor_id": visitor, "page_location": format!("https://shop.example/?{ad}"),
         "raw_user_agent": USER_AGENT, "browser_cookies": { "_fbp": "fb.1.1793440000000.1234567890", "_ga": "GA1.1.111.222" } });
     if let Some(granted) = consent {
