@@ -27,6 +27,7 @@ mod end_to_end;
 mod faults;
 mod floods;
 mod forwarding;
+mod forwarding_killed;
 mod identifiers;
 mod late_match;
 mod log;

@@ -446,6 +446,11 @@ pub struct Told {
 
 impl Load {
     pub fn start(webhook: &str, token: &str) -> Self {
+        Self::start_with(webhook, token, purchase)
+    }
+
+    /// `event` makes the body of an id.
+    pub fn start_with(webhook: &str, token: &str, event: fn(&str) -> Value) -> Self {
         let over = CancellationToken::new();
         let http = reqwest::Client::new();
         let sender = |sender: usize| {
@@ -454,7 +459,9 @@ impl Load {
             tokio::spawn(async move {
                 let (mut told, mut n) = (Told::default(), 0);
                 while !over.is_cancelled() {
-                    told.send(&http, &webhook, &token, format!("{sender}-{n}")).await;
+                    let id = format!("{sender}-{n}");
+                    let body = event(&id).to_string();
+                    told.send(&http, &webhook, &token, id, body).await;
                     n += 1;
                 }
                 told
@@ -480,14 +487,14 @@ impl Load {
 }
 
 impl Told {
-    async fn send(&mut self, http: &reqwest::Client, webhook: &str, token: &str, id: String) {
+    async fn send(&mut self, http: &reqwest::Client, webhook: &str, token: &str, id: String, body: String) {
         let started = Instant::now();
         let request = http
             .post(webhook)
             .bearer_auth(token)
             .header("content-type", "application/json")
             .timeout(Duration::from_secs(5));
-        match request.body(purchase(&id).to_string()).send().await {
+        match request.body(body).send().await {
             Ok(answer) if answer.status() == 200 => return self.acknowledged.push(id),
             Ok(answer) if answer.status() == 503 && answer.headers().contains_key("retry-after") => {
                 self.refused += 1;
