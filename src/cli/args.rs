@@ -11,6 +11,7 @@ use uuid::Uuid;
 use super::output::Form;
 use crate::destinations::Policy;
 use crate::domain::text;
+use crate::domain::topic::Topic;
 use crate::forwarding::platforms::Name;
 use crate::forwarding::read_topic;
 use crate::forwarding::state::State;
@@ -430,6 +431,25 @@ pub(super) enum DestinationCommand {
     Pause {
         /// Id of the destination.
         destination_id: Uuid,
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Send a made-up event in the platform's own validation or test mode, and say what came of it.
+    ///
+    /// Nothing is counted: a platform without such a mode is sent nothing. Exit code 0 when the event was taken, 1 when it was not.
+    #[command(after_help = help!(
+        "trustdata destination test DESTINATION_ID",
+        "trustdata destination test DESTINATION_ID --code TEST12345 --topic lead --json",
+    ))]
+    Test {
+        /// Id of the destination.
+        destination_id: Uuid,
+        /// What the event is.
+        #[arg(long, default_value_t = Topic::Purchase)]
+        topic: Topic,
+        /// Code of the platform's test tool, for those that want one: Meta, TikTok, Reddit.
+        #[arg(long)]
+        code: Option<String>,
         #[command(flatten)]
         output: Output,
     },

@@ -1,5 +1,7 @@
 //! `trustdata destination`
 
+use std::process::ExitCode;
+
 use secrecy::SecretString;
 use sqlx::PgConnection;
 use uuid::Uuid;
@@ -8,10 +10,12 @@ use super::args::DestinationCommand;
 use super::output::{self, Row, time, time_or_dash};
 use super::{CliError, connect_current, stream};
 use crate::destinations::{Destination, Topics, store};
+use crate::domain::topic::Topic;
 use crate::forwarding::platforms::Name;
-use crate::forwarding::{Unfit, Wanted, new_destination};
+use crate::forwarding::{Sender, Tried, Unfit, Wanted, new_destination, try_out};
 use crate::platform::clock::Clock;
 use crate::platform::config::Config;
+use crate::platform::outbound::Outbound;
 use crate::platform::secrets::{Sealer, key_of_database};
 use crate::settings::{self, Actor, DestinationChange};
 use crate::streams;
@@ -59,7 +63,77 @@ fn listed(topics: &Topics) -> String {
 }
 
 /// Does one of the destination commands.
-pub(super) async fn run(config: &Config, command: DestinationCommand) -> Result<(), CliError> {
+pub(super) async fn run(config: &Config, command: DestinationCommand) -> Result<ExitCode, CliError> {
+    if let DestinationCommand::Test {
+        destination_id,
+        topic,
+        code,
+        output,
+    } = command
+    {
+        return test(config, destination_id, topic, code.as_deref(), output.form()).await;
+    }
+    change(config, command).await?;
+    Ok(ExitCode::SUCCESS)
+}
+
+impl Row for Tried {
+    const HEAD: &'static [&'static str] = &[
+        "platform",
+        "accepted",
+        "http_status",
+        "code",
+        "detail",
+        "request_id",
+    ];
+
+    fn cells(&self) -> Vec<String> {
+        let or_dash = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".to_owned());
+        vec![
+            self.platform.clone(),
+            self.accepted.to_string(),
+            self.http_status
+                .map_or_else(|| "-".to_owned(), |status| status.to_string()),
+            or_dash(&self.code),
+            or_dash(&self.detail),
+            or_dash(&self.request_id),
+        ]
+    }
+}
+
+async fn test(
+    config: &Config,
+    destination_id: Uuid,
+    topic: Topic,
+    code: Option<&str>,
+    form: output::Form,
+) -> Result<ExitCode, CliError> {
+    let mut conn = connect_current(config).await?;
+    let clock = Clock::system();
+    let property_id = property_of(&mut conn, destination_id).await?;
+    let found = store::find(&mut conn, &[(property_id, destination_id)])
+        .await?
+        .pop();
+    let destination = found.ok_or_else(|| unknown(destination_id))?;
+    let sealer = Sealer::new(
+        &config.secrets,
+        Some(key_of_database(&mut conn, clock.now()).await?),
+    )?;
+    drop(conn);
+    let refusal = |error: &dyn std::fmt::Display| CliError::Refusal(error.to_string());
+    let outbound =
+        Outbound::new(&config.forwarding.allowed_private_networks).map_err(|error| refusal(&error))?;
+    let sender = Sender::new(outbound, config.forwarding.platforms.clone());
+    let tried = try_out(destination, topic, code, &sender, &sealer, clock.now()).await;
+    let tried = tried.map_err(|error| refusal(&error))?;
+    output::one(form, &tried)?;
+    Ok(match tried.accepted {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::FAILURE,
+    })
+}
+
+async fn change(config: &Config, command: DestinationCommand) -> Result<(), CliError> {
     let mut conn = connect_current(config).await?;
     let clock = Clock::system();
     match command {
@@ -103,32 +177,34 @@ pub(super) async fn run(config: &Config, command: DestinationCommand) -> Result<
             }
             output::list(output.form(), &destinations)
         }
+        // Done already.
+        DestinationCommand::Test { .. } => Ok(()),
         DestinationCommand::Pause {
             destination_id,
             output,
         } => {
-            let after = change(&mut conn, destination_id, DestinationChange::Pause, &clock).await?;
+            let after = changed(&mut conn, destination_id, DestinationChange::Pause, &clock).await?;
             output::one(output.form(), &after)
         }
         DestinationCommand::Resume {
             destination_id,
             output,
         } => {
-            let after = change(&mut conn, destination_id, DestinationChange::Resume, &clock).await?;
+            let after = changed(&mut conn, destination_id, DestinationChange::Resume, &clock).await?;
             output::one(output.form(), &after)
         }
         DestinationCommand::Remove {
             destination_id,
             output,
         } => {
-            let removed = change(&mut conn, destination_id, DestinationChange::Remove, &clock).await?;
+            let removed = changed(&mut conn, destination_id, DestinationChange::Remove, &clock).await?;
             output::one(output.form(), &removed)
         }
     }
 }
 
 /// The destination afterwards; one that was removed, as it was.
-async fn change(
+async fn changed(
     conn: &mut PgConnection,
     destination_id: Uuid,
     change: DestinationChange,

@@ -17,6 +17,7 @@ mod sender;
 mod sources;
 pub mod state;
 pub mod store;
+mod trial;
 mod worker;
 
 pub use lane::Context;
@@ -24,4 +25,5 @@ pub use new_destination::{Unfit, Wanted, new_destination, read_topic};
 pub use preview::{Preview, Previewer};
 pub use replay::replay;
 pub use sender::Sender;
+pub use trial::{NotTried, Tried, try_out};
 pub use worker::run;

@@ -8,7 +8,9 @@ use chrono::{DateTime, TimeDelta, Utc};
 use secrecy::{ExposeSecret as _, SecretString};
 
 use super::platforms::oauth::Granted;
-use super::platforms::{Answer, Endpoint, Event, Later, Name, Platform, Request, Sending, Verdict, oauth};
+use super::platforms::{
+    Answer, Endpoint, Event, Later, Name, NoTrial, Platform, Request, Sending, Verdict, oauth,
+};
 use crate::platform::config;
 use crate::platform::outbound::{self, Outbound, Reach, SendError};
 
@@ -140,10 +142,7 @@ impl Sender {
             access_token,
             now,
         };
-        let reach = match settings_decide && endpoint.base_url.is_empty() {
-            true => Reach::Public,
-            false => Reach::Anywhere,
-        };
+        let reach = reach(settings_decide, endpoint);
         match self.exchange(platform.request(&sending, events), reach).await {
             Ok(answer) => {
                 let verdict = platform.verdict(&reading(&answer, now), events);
@@ -151,6 +150,37 @@ impl Sender {
             }
             Err(error) => (None, unanswered(&error)),
         }
+    }
+
+    /// Sends one event in the platform's own validation or test mode.
+    pub async fn try_out(
+        &self,
+        platform: &dyn Platform,
+        endpoint: &Endpoint,
+        settings_decide: bool,
+        event: &Event,
+        code: Option<&str>,
+        now: DateTime<Utc>,
+    ) -> Result<(Option<i16>, Verdict), NoTrial> {
+        let token = match self.token(platform, endpoint, None, now).await {
+            Ok(token) => token.and_then(|token| token.access_token),
+            Err((_, verdict)) => return Ok((None, verdict)),
+        };
+        let sending = Sending {
+            endpoint,
+            access_token: token.as_ref(),
+            now,
+        };
+        let request = platform.trial(&sending, event, code)?;
+        Ok(
+            match self.exchange(request, reach(settings_decide, endpoint)).await {
+                Ok(answer) => {
+                    let verdict = platform.trial_verdict(&reading(&answer, now), event);
+                    (i16::try_from(answer.status).ok(), verdict)
+                }
+                Err(error) => (None, unanswered(&error)),
+            },
+        )
     }
 
     /// Asks what became of a request.
@@ -211,6 +241,14 @@ pub fn reading(answer: &outbound::Answer, now: DateTime<Utc>) -> Answer<'_> {
         headers: &answer.headers,
         body: &answer.body,
         now,
+    }
+}
+
+/// Where a request may go: an address that the settings decide on must be a public one.
+fn reach(settings_decide: bool, endpoint: &Endpoint) -> Reach {
+    match settings_decide && endpoint.base_url.is_empty() {
+        true => Reach::Public,
+        false => Reach::Anywhere,
     }
 }
 

@@ -8,8 +8,13 @@ use reqwest::Method;
 use serde_json::{Map, Value, json};
 use sqlx::PgPool;
 use tokio_util::task::AbortOnDropHandle;
+use trustdata::destinations::store;
+use trustdata::domain::topic::Topic;
 use trustdata::forwarding::platforms::Name;
+use trustdata::forwarding::{NotTried, Sender, try_out};
 use trustdata::platform::clock::Clock;
+use trustdata::platform::outbound::Outbound;
+use trustdata::platform::secrets::{Sealer, key_of_database};
 use trustdata::stubs::{self, Options};
 use trustdata::tokens::Scope;
 
@@ -248,4 +253,74 @@ async fn without_consent_it_arrives_nowhere_and_each_suppression_shows(pool: PgP
     }
     let log = program.get("/settings-log").await.body["data"].clone();
     assert_eq!(log[0]["action"], "property.unknown_consent_granted");
+}
+
+#[sqlx::test]
+async fn a_destination_is_tried_out_and_nothing_counts(pool: PgPool) {
+    let app = TestApp::start(pool).await;
+    let stubs = Stubs::start().await;
+    let program = Program {
+        app: &app,
+        token: token(&app, Scope::Write).await,
+    };
+    destinations(&program, &stubs).await;
+    let mut conn = app.pool.acquire().await.unwrap();
+    let key = key_of_database(&mut conn, now()).await.unwrap();
+    let config = trustdata::platform::config::load(None).unwrap();
+    let sealer = Sealer::new(&config.secrets, Some(key)).unwrap();
+    let sender = Sender::new(Outbound::new(&[]).unwrap(), BTreeMap::new());
+    let all = store::of_property(&mut conn, app.property_id).await.unwrap();
+    let mut modes = BTreeMap::new();
+    for destination in all {
+        let (platform, at) = (destination.platform.clone(), now());
+        let mut told = Vec::new();
+        for code in [None, Some("TEST1")] {
+            let tried = try_out(destination.clone(), Topic::Purchase, code, &sender, &sealer, at).await;
+            told.push(match tried {
+                Ok(tried) if tried.accepted => "taken".to_owned(),
+                Ok(tried) => format!("{tried:?}"),
+                Err(NotTried::NoTrial(no)) => format!("{no:?}"),
+                Err(other) => other.to_string(),
+            });
+        }
+        modes.insert(platform, told.join(", "));
+    }
+    let taken = "taken, taken".to_owned();
+    let expected = Name::ALL.map(|name| {
+        let told = match name {
+            Name::TikTok | Name::Reddit => "NeedsCode, taken".to_owned(),
+            Name::Microsoft | Name::LinkedIn => "NotOffered, NotOffered".to_owned(),
+            _ => taken.clone(),
+        };
+        (name.as_str().to_owned(), told)
+    });
+    assert_eq!(modes, BTreeMap::from(expected));
+    // Each says of itself that it is a test.
+    for entry in stubs.recorded() {
+        let (body, path) = (&entry["body"], entry["path"].as_str().unwrap());
+        let marked = match entry["platform"].as_str().unwrap() {
+            "meta" | "tiktok" => body["test_event_code"].is_string(),
+            "reddit" => body["data"]["test_id"] == "TEST1",
+            "google_data_manager" => body["validateOnly"] == true,
+            "ga4" => path.contains("debug"),
+            "snapchat" => path.ends_with("validate"),
+            "webhook" => body["type"] == "test",
+            // Its query is not recorded.
+            "pinterest" => path.ends_with("events"),
+            _ => false,
+        };
+        assert!(marked, "{entry}");
+        assert_eq!(entry["verdict"], "accepted", "{entry}");
+    }
+
+    // What the platform says of bad credentials is told.
+    let control = json!({ "platform": "meta", "mode": "token_expired" });
+    let set = app.http.post(format!("{}/_control", stubs.url)).json(&control);
+    assert_eq!(set.send().await.unwrap().status(), 200);
+    let all = store::of_property(&mut conn, app.property_id).await.unwrap();
+    let meta = all.into_iter().find(|one| one.platform == "meta").unwrap();
+    let refused = try_out(meta, Topic::Purchase, None, &sender, &sealer, now())
+        .await
+        .unwrap();
+    assert!(!refused.accepted && refused.code.unwrap().starts_with("190"));
 }

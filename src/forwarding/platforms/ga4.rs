@@ -4,9 +4,10 @@ use chrono::TimeDelta;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::{Value, json};
 
+use super::answer::words;
 use super::body::{cut, number};
 use super::settings::{Fields, Shape};
-use super::{Answer, Draft, Event, Limits, Platform, Request, Sending, Spec, Unsendable, Verdict};
+use super::{Answer, Draft, Event, Limits, NoTrial, Platform, Request, Sending, Spec, Unsendable, Verdict};
 use crate::domain::identifiers::{Field, Rules, sha256_hex};
 use crate::domain::topic::Topic;
 
@@ -169,6 +170,27 @@ impl Platform for Settings {
         // One event is the whole body.
         let body = events.first().map_or("{}", Event::json);
         Request::json(url, body.to_owned())
+    }
+
+    fn trial(&self, sending: &Sending<'_>, event: &Event, _code: Option<&str>) -> Result<Request, NoTrial> {
+        Ok(self
+            .request(sending, std::slice::from_ref(event))
+            .to("/mp/collect?", "/debug/mp/collect?"))
+    }
+
+    fn trial_verdict(&self, answer: &Answer<'_>, _event: &Event) -> Verdict {
+        let json = answer.json().unwrap_or_default();
+        match json["validationMessages"].as_array() {
+            Some(messages) => match messages.first() {
+                None => Verdict::accepted(None),
+                Some(first) => {
+                    let code = first["validationCode"].as_str().unwrap_or("VALUE_INVALID");
+                    let detail = first["description"].as_str().and_then(words);
+                    Verdict::refused(1, code, detail)
+                }
+            },
+            None => Verdict::retry(answer.http_code(), answer.retry_after()),
+        }
     }
 
     fn verdict(&self, answer: &Answer<'_>, _events: &[Event]) -> Verdict {

@@ -10,8 +10,8 @@ use super::body::{envelope, number, rfc3339};
 use super::oauth;
 use super::settings::{DIGITS, Fields, Shape};
 use super::{
-    Answer, Count, Draft, Event, Failure, Fate, Later, Limits, Platform, Request, Sending, Spec, Unsendable,
-    Verdict,
+    Answer, Count, Draft, Event, Failure, Fate, Later, Limits, NoTrial, Platform, Request, Sending, Spec,
+    Unsendable, Verdict,
 };
 use crate::domain::identifiers::{Field, Rules};
 use crate::domain::topic::Topic;
@@ -183,6 +183,12 @@ impl Platform for Settings {
             ),
         )
         .bearer_of(sending.access_token)
+    }
+
+    fn trial(&self, sending: &Sending<'_>, event: &Event, _code: Option<&str>) -> Result<Request, NoTrial> {
+        Ok(self
+            .request(sending, std::slice::from_ref(event))
+            .with(None, "validateOnly", true))
     }
 
     fn verdict(&self, answer: &Answer<'_>, events: &[Event]) -> Verdict {

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::answer::words;
 use super::body::{envelope, number};
 use super::settings::{DIGITS, Fields, WORD};
-use super::{Answer, Draft, Event, Limits, Platform, Request, Sending, Spec, Unsendable, Verdict};
+use super::{Answer, Draft, Event, Limits, NoTrial, Platform, Request, Sending, Spec, Unsendable, Verdict};
 use crate::domain::identifiers::{Field, Rules};
 use crate::domain::topic::Topic;
 use crate::forwarding::parcel::Click;
@@ -140,6 +140,16 @@ impl Platform for Settings {
             format!("{base}/{version}/{}/events", self.pixel_id),
             envelope("data", events, rest),
         )
+    }
+
+    fn trial(&self, sending: &Sending<'_>, event: &Event, code: Option<&str>) -> Result<Request, NoTrial> {
+        // Without the code it would be counted.
+        let code = code
+            .or(self.test_event_code.as_deref())
+            .ok_or(NoTrial::NeedsCode)?;
+        Ok(self
+            .request(sending, std::slice::from_ref(event))
+            .with(None, "test_event_code", code))
     }
 
     fn verdict(&self, answer: &Answer<'_>, events: &[Event]) -> Verdict {

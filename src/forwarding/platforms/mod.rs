@@ -86,6 +86,17 @@ pub struct Spec {
     pub secrets: &'static [&'static str],
 }
 
+/// Why an event cannot be tried out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum NoTrial {
+    /// The platform has no such mode: whatever it is sent counts.
+    #[error("the platform has neither a validation nor a test mode: whatever it is sent counts")]
+    NotOffered,
+    /// It wants the code of its test tool, where the event is to be seen then.
+    #[error("the platform wants the code of its test tool (Events Manager, Test Events): name it by --code")]
+    NeedsCode,
+}
+
 /// How much a platform takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
@@ -124,6 +135,16 @@ pub trait Platform: Send + Sync {
     /// The credentials that access tokens are renewed with.
     fn oauth(&self) -> Option<&oauth::Client> {
         None
+    }
+
+    /// The request that tries one event out in the platform's own validation or test mode; `code` is of its test tool.
+    fn trial(&self, _sending: &Sending<'_>, _event: &Event, _code: Option<&str>) -> Result<Request, NoTrial> {
+        Err(NoTrial::NotOffered)
+    }
+
+    /// Reads the answer to that.
+    fn trial_verdict(&self, answer: &Answer<'_>, event: &Event) -> Verdict {
+        self.verdict(answer, std::slice::from_ref(event))
     }
 
     /// Asks what became of a request that was taken without a word on its events.

@@ -7,7 +7,9 @@ use serde_json::{Value, json};
 use super::answer::words;
 use super::body::{decimal, envelope};
 use super::settings::{DIGITS, Fields};
-use super::{Answer, Draft, Event, Failure, Limits, Platform, Request, Sending, Spec, Unsendable, Verdict};
+use super::{
+    Answer, Draft, Event, Failure, Limits, NoTrial, Platform, Request, Sending, Spec, Unsendable, Verdict,
+};
 use crate::domain::identifiers::{Field, Rules};
 use crate::domain::topic::Topic;
 
@@ -120,6 +122,12 @@ impl Platform for Settings {
             envelope("data", events, Value::Null),
         )
         .bearer(&self.token)
+    }
+
+    fn trial(&self, sending: &Sending<'_>, event: &Event, _code: Option<&str>) -> Result<Request, NoTrial> {
+        Ok(self
+            .request(sending, std::slice::from_ref(event))
+            .to("/events", "/events?test=true"))
     }
 
     fn verdict(&self, answer: &Answer<'_>, events: &[Event]) -> Verdict {

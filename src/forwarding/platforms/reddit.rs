@@ -7,7 +7,9 @@ use serde_json::{Value, json};
 use super::answer::words;
 use super::body::{envelope, number};
 use super::settings::{Fields, WORD};
-use super::{Answer, Draft, Event, Failure, Limits, Platform, Request, Sending, Spec, Unsendable, Verdict};
+use super::{
+    Answer, Draft, Event, Failure, Limits, NoTrial, Platform, Request, Sending, Spec, Unsendable, Verdict,
+};
 use crate::domain::identifiers::{Field, Rules, sha256_hex};
 use crate::domain::topic::Topic;
 
@@ -125,6 +127,13 @@ impl Platform for Settings {
         .bearer(&self.token)
         // Requests without a name of their own are turned away.
         .header("user-agent", concat!("trustdata/", env!("CARGO_PKG_VERSION")))
+    }
+
+    fn trial(&self, sending: &Sending<'_>, event: &Event, code: Option<&str>) -> Result<Request, NoTrial> {
+        let code = code.ok_or(NoTrial::NeedsCode)?;
+        Ok(self
+            .request(sending, std::slice::from_ref(event))
+            .with(Some("data"), "test_id", code))
     }
 
     fn verdict(&self, answer: &Answer<'_>, events: &[Event]) -> Verdict {

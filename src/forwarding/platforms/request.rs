@@ -120,6 +120,29 @@ impl Request {
         }
     }
 
+    /// The same with one more member of the body, or of the object within it that is named.
+    pub(super) fn with(
+        mut self,
+        within: Option<&str>,
+        name: &str,
+        value: impl Into<serde_json::Value>,
+    ) -> Self {
+        let mut body: serde_json::Value = serde_json::from_str(self.body.expose_secret()).unwrap_or_default();
+        let object = match within {
+            Some(within) => &mut body[within],
+            None => &mut body,
+        };
+        object[name] = value.into();
+        self.body = SecretString::from(body.to_string());
+        self
+    }
+
+    /// The same to another path.
+    pub(super) fn to(mut self, path: &str, other: &str) -> Self {
+        self.url = SecretString::from(self.url.expose_secret().replacen(path, other, 1));
+        self
+    }
+
     /// Adds a header that may be shown.
     pub(super) fn header(mut self, name: &'static str, value: impl Into<String>) -> Self {
         self.headers.push((name, Header::Plain(value.into())));

@@ -7,7 +7,9 @@ use serde_json::{Value, json};
 use super::answer::words;
 use super::body::{envelope, number};
 use super::settings::{Fields, Shape, WORD};
-use super::{Answer, Draft, Event, Failure, Limits, Platform, Request, Sending, Spec, Unsendable, Verdict};
+use super::{
+    Answer, Draft, Event, Failure, Limits, NoTrial, Platform, Request, Sending, Spec, Unsendable, Verdict,
+};
 use crate::domain::identifiers::{Field, Rules};
 use crate::domain::topic::Topic;
 
@@ -137,6 +139,12 @@ impl Platform for Settings {
             &[("access_token", self.token.expose_secret())],
         );
         Request::json(url, envelope("data", events, Value::Null))
+    }
+
+    fn trial(&self, sending: &Sending<'_>, event: &Event, _code: Option<&str>) -> Result<Request, NoTrial> {
+        Ok(self
+            .request(sending, std::slice::from_ref(event))
+            .to("/events?", "/events/validate?"))
     }
 
     fn verdict(&self, answer: &Answer<'_>, events: &[Event]) -> Verdict {

@@ -7,7 +7,9 @@ use serde_json::{Value, json};
 use super::answer::{indexes_after, words};
 use super::body::{envelope, number};
 use super::settings::{Fields, Shape, WORD};
-use super::{Answer, Draft, Event, Failure, Limits, Platform, Request, Sending, Spec, Unsendable, Verdict};
+use super::{
+    Answer, Draft, Event, Failure, Limits, NoTrial, Platform, Request, Sending, Spec, Unsendable, Verdict,
+};
 use crate::domain::identifiers::{Field, Rules};
 use crate::domain::topic::Topic;
 
@@ -142,6 +144,13 @@ impl Platform for Settings {
             envelope("data", events, rest),
         )
         .secret("access-token", &self.access_token)
+    }
+
+    fn trial(&self, sending: &Sending<'_>, event: &Event, code: Option<&str>) -> Result<Request, NoTrial> {
+        let code = code.ok_or(NoTrial::NeedsCode)?;
+        Ok(self
+            .request(sending, std::slice::from_ref(event))
+            .with(None, "test_event_code", code))
     }
 
     fn verdict(&self, answer: &Answer<'_>, events: &[Event]) -> Verdict {

@@ -8,7 +8,7 @@ use sha2::Sha256;
 
 use super::body::{number, rfc3339};
 use super::settings::{Fields, Shape};
-use super::{Answer, Draft, Event, Limits, Platform, Request, Sending, Spec, Unsendable, Verdict};
+use super::{Answer, Draft, Event, Limits, NoTrial, Platform, Request, Sending, Spec, Unsendable, Verdict};
 use crate::domain::identifiers::{Field, Rules};
 use crate::domain::topic::Topic;
 
@@ -164,6 +164,10 @@ impl Platform for Settings {
             .header("webhook-id", id)
             .header("webhook-timestamp", timestamp)
             .header("webhook-signature", signature)
+    }
+
+    fn trial(&self, sending: &Sending<'_>, event: &Event, _code: Option<&str>) -> Result<Request, NoTrial> {
+        Ok(self.request(sending, std::slice::from_ref(event)))
     }
 
     fn verdict(&self, answer: &Answer<'_>, _events: &[Event]) -> Verdict {
