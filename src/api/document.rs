@@ -116,7 +116,7 @@ fn add_refusals(path: &str, operation: &mut Operation) {
     if operation.request_body.is_some() {
         refusals.extend(OF_BODIES);
     }
-    if path.starts_with("/users") {
+    if path.starts_with("/users") || path.ends_with("/test") {
         refusals.push(CONFLICT);
     }
     for (status, description) in refusals {

@@ -14,6 +14,7 @@ use std::sync::Arc;
 
 use sqlx::PgPool;
 
+use crate::forwarding::Sender;
 use crate::platform::client_ip::TrustedProxies;
 use crate::platform::clock::Clock;
 use crate::platform::last_noted::LastNoted;
@@ -39,6 +40,8 @@ pub struct Api {
     pub hash: SlowHash,
     /// Seals settings, and opens what is shown masked.
     pub sealer: Sealer,
+    /// Tries destinations out.
+    pub sender: Sender,
     /// Whose word about the client's address counts.
     pub proxies: TrustedProxies,
     /// How the service is reached, without a slash at the end.

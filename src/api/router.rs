@@ -33,6 +33,7 @@ pub fn router(api: Arc<Api>) -> Router {
         .routes(routes!(destinations::show, destinations::remove))
         .routes(routes!(destinations::pause))
         .routes(routes!(destinations::resume))
+        .routes(routes!(destinations::test))
         .routes(routes!(destinations::ledger))
         .routes(routes!(destinations::deliveries))
         .routes(routes!(destinations::replay))

@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::parcel::{Click, Order, Parcel, Session, UserData};
@@ -15,7 +16,7 @@ use crate::domain::topic::Topic;
 use crate::platform::secrets::Sealer;
 
 /// What came of it.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct Tried {
     /// The destination.
     pub destination_id: Uuid,

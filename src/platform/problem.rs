@@ -24,6 +24,13 @@ pub struct Problem {
     pub title: &'static str,
     /// What it is this time, and how to mend it. Never holds what the caller sent.
     pub detail: String,
+    /// Apart, so that a function that may refuse returns little when it does not.
+    rest: Box<Rest>,
+}
+
+/// What most problems do not have.
+#[derive(Debug, Clone, Default)]
+struct Rest {
     members: Map<String, Value>,
     headers: Vec<(HeaderName, HeaderValue)>,
     cause: Option<String>,
@@ -42,33 +49,31 @@ impl Problem {
             code,
             title,
             detail: detail.into(),
-            members: Map::new(),
-            headers: Vec::new(),
-            cause: None,
+            rest: Box::default(),
         }
     }
 
     /// Adds an extension member.
     pub fn member(mut self, name: &str, value: impl Into<Value>) -> Self {
-        self.members.insert(name.to_owned(), value.into());
+        self.rest.members.insert(name.to_owned(), value.into());
         self
     }
 
     /// Adds a header.
     pub fn header(mut self, name: HeaderName, value: impl Into<HeaderValue>) -> Self {
-        self.headers.push((name, value.into()));
+        self.rest.headers.push((name, value.into()));
         self
     }
 
     /// Keeps the private cause for the log.
     pub fn caused_by(mut self, cause: impl std::fmt::Display) -> Self {
-        self.cause = Some(cause.to_string());
+        self.rest.cause = Some(cause.to_string());
         self
     }
 
     /// The private cause, for the log.
     pub fn cause(&self) -> Option<&str> {
-        self.cause.as_deref()
+        self.rest.cause.as_deref()
     }
 
     /// 404: nothing lives at this path.
@@ -149,7 +154,7 @@ impl Problem {
             "request_id": request.as_str(),
         });
         if let Some(object) = body.as_object_mut() {
-            object.extend(self.members.clone());
+            object.extend(self.rest.members.clone());
         }
         let mut response = Response::new(Body::from(body.to_string()));
         *response.status_mut() = self.status;
@@ -157,7 +162,7 @@ impl Problem {
             header::CONTENT_TYPE,
             HeaderValue::from_static("application/problem+json"),
         );
-        for (name, value) in &self.headers {
+        for (name, value) in &self.rest.headers {
             response.headers_mut().insert(name, value.clone());
         }
         response

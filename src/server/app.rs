@@ -109,12 +109,13 @@ impl App {
         ));
 
         let stop = CancellationToken::new();
+        let sender = forwarding::Sender::new(
+            Outbound::new(&config.forwarding.allowed_private_networks)?,
+            config.forwarding.platforms.clone(),
+        );
         let context = forwarding::Context {
             pool: background.clone(),
-            sender: forwarding::Sender::new(
-                Outbound::new(&config.forwarding.allowed_private_networks)?,
-                config.forwarding.platforms.clone(),
-            ),
+            sender: sender.clone(),
             sealer: sealer.clone(),
             clock: clock.clone(),
             stop: stop.clone(),
@@ -154,6 +155,7 @@ impl App {
             sealer: sealer.clone(),
             proxies: proxies.clone(),
             base_url: config.server.base_url(),
+            sender,
             last_used: api_last_used,
             failures: rate::Allowances::new(clock.clone()),
             failures_per_minute: failures,

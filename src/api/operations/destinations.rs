@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use axum::extract::State;
+use axum::http::StatusCode;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -16,10 +17,11 @@ use crate::api::extract::{Asked, At, Created, Json, Sent, check_name, fault, inv
 use crate::api::page::{Page, Wanted};
 use crate::api::principal::{OfProperty, Reader, Writer, unavailable, unknown};
 use crate::destinations::{Destination, Policy, Topics, store};
+use crate::domain::topic::Topic;
 use crate::forwarding::listing::{Delivery, Filter, Ledger, Replay};
 use crate::forwarding::platforms::Name;
 use crate::forwarding::state::State as DeliveryState;
-use crate::forwarding::{self, Unfit, Wanted as Asking, new_destination, read_topic};
+use crate::forwarding::{self, Tried, Unfit, Wanted as Asking, new_destination, read_topic, try_out};
 use crate::platform::db;
 use crate::platform::problem::Problem;
 use crate::settings::{self, DestinationChange};
@@ -191,6 +193,55 @@ pub async fn remove(
     At(destination_id): At<Uuid>,
 ) -> Result<Json<Destination>, Problem> {
     changed(&api, &writer, destination_id, DestinationChange::Remove).await
+}
+
+/// What a destination is tried out with.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Trial {
+    /// What the made-up event is: `purchase` when left out, `lead`, `signup`, `refund`, `subscription` or `custom`.
+    topic: Option<String>,
+    /// Code of the platform's test tool, for those that want one: Meta, TikTok, Reddit.
+    #[schema(max_length = 200)]
+    code: Option<String>,
+}
+
+/// Send a made-up event in the platform's own validation or test mode; nothing is counted
+#[utoipa::path(post, path = "/destinations/{destination_id}/test", tag = "Destinations", params(("destination_id" = Uuid, Path), OfProperty), request_body = Trial, responses((status = 200, body = Tried)))]
+pub async fn test(
+    State(api): State<Arc<Api>>,
+    writer: Writer,
+    At(destination_id): At<Uuid>,
+    Sent(trial): Sent<Trial>,
+) -> Result<Json<Tried>, Problem> {
+    let topic = trial.topic.as_deref().unwrap_or("purchase").parse::<Topic>();
+    let topic = topic.map_err(|bad| invalid(vec![fault("topic", "unknown_topic", bad.to_string())]))?;
+    let code = trial.code.as_deref();
+    if code.is_some_and(|code| code.is_empty() || code.len() > 200) {
+        return Err(invalid(vec![fault(
+            "code",
+            "bad_text",
+            "must have 1 to 200 bytes",
+        )]));
+    }
+    let destination = find(&api, writer.property_id, destination_id).await?;
+    let tried = try_out(
+        destination,
+        topic,
+        code,
+        &api.sender,
+        &api.sealer,
+        api.clock.now(),
+    )
+    .await;
+    tried.map(Json).map_err(|not| {
+        Problem::new(
+            StatusCode::CONFLICT,
+            "not_tried",
+            "Not tried",
+            format!("Nothing was sent: {not}."),
+        )
+    })
 }
 
 /// The books of a destination: what each state holds; together they are all conversions that it was to get
