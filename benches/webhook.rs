@@ -11,6 +11,8 @@
     reason = "a benchmark that cannot go on has nothing else to say"
 )]
 
+#[path = "webhook/forwarding.rs"]
+mod forwarding;
 #[path = "webhook/limit.rs"]
 mod limit;
 #[path = "webhook/load.rs"]
@@ -91,6 +93,8 @@ enum Only {
     Large,
     /// Reports over a million conversions, alone and beside webhooks
     Reports,
+    /// Deliveries to the stubs, and what they cost
+    Forwarding,
 }
 
 #[tokio::main(flavor = "current_thread")]
@@ -175,6 +179,7 @@ impl Bench {
         self.page_views(&mut table, &shop, group.rate()).await;
 
         reports::run(&self.scratch, &shop, self.time, &mut table).await;
+        forwarding::run(&self.scratch, &shop, self.time, &mut table).await;
 
         let shops = self.scratch.tenants(PROPERTIES).await;
         self.scratch.sessions(&shops, FEW).await;
@@ -261,6 +266,10 @@ impl Bench {
             }
             Only::Reports => {
                 reports::run(&self.scratch, &shop, self.time, &mut table).await;
+                return table;
+            }
+            Only::Forwarding => {
+                forwarding::run(&self.scratch, &shop, self.time, &mut table).await;
                 return table;
             }
             Only::Limit => {

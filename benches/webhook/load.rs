@@ -23,6 +23,8 @@ const PAGES: usize = 5;
 pub enum What {
     /// A purchase to the webhook.
     Purchase,
+    /// A purchase of somebody who may be told of to the platforms.
+    Consented,
     /// A page view from a browser.
     PageView,
 }
@@ -142,7 +144,7 @@ fn heads(tenants: &Tenants, what: What) -> Vec<String> {
              content-type: text/plain;charset=UTF-8\r\ncontent-length: "
                 .to_owned()
         }
-        What::Purchase => format!(
+        What::Purchase | What::Consented => format!(
             "POST /webhooks/custom/{}/purchase HTTP/1.1\r\nhost: track.shop.example\r\nuser-agent: bench\r\nauthorization: Bearer {}\r\n\
              content-type: application/json\r\ncontent-length: ",
             tenant.attribution_id, tenant.token
@@ -216,7 +218,7 @@ impl Client {
         let tenants = self.heads.len();
         let tenant = (self.place + self.sent * self.connections) % tenants;
         let body = match self.what {
-            What::Purchase => self.purchases(tenant),
+            What::Purchase | What::Consented => self.purchases(tenant),
             What::PageView => self.page_view(tenant),
         };
         self.request.clear();
@@ -244,6 +246,10 @@ impl Client {
     /// One event, or an array of them.
     fn purchases(&self, tenant: usize) -> String {
         let tenants = self.heads.len();
+        let consent = match self.what {
+            What::Consented => r#","consent":{"advertising":true}"#,
+            _ => "",
+        };
         let mut body = String::with_capacity(400 * self.events);
         for event in 0..self.events {
             let visitor =
@@ -251,7 +257,7 @@ impl Client {
             let separator = if event == 0 { "" } else { "," };
             let _infallible = write!(
                 body,
-                r#"{separator}{{"conversion_id":"ORD-{}-{:08}-{event:03}","value":129.90,"currency":"EUR","visitor_id":"v-{visitor}","user_id":"customer-{visitor}","user_data":{{"email":"anna.smith.{visitor}@mail.example"}},"products":[{{"id":"SKU-48213","name":"Trail running shoes, grey, size 42","brand":"Example","category":"Shoes","quantity":1,"price":129.90}}]}}"#,
+                r#"{separator}{{"conversion_id":"ORD-{}-{:08}-{event:03}","value":129.90,"currency":"EUR","visitor_id":"v-{visitor}","user_id":"customer-{visitor}","user_data":{{"email":"anna.smith.{visitor}@mail.example"}},"products":[{{"id":"SKU-48213","name":"Trail running shoes, grey, size 42","brand":"Example","category":"Shoes","quantity":1,"price":129.90}}]{consent}}}"#,
                 self.name, self.sent
             );
         }
@@ -281,7 +287,7 @@ impl Client {
     fn fault(&self) -> Option<String> {
         let text = String::from_utf8_lossy(&self.answer);
         let good = match self.what {
-            What::Purchase => r#""session_matched":true"#,
+            What::Purchase | What::Consented => r#""session_matched":true"#,
             What::PageView => r#""visitor_id":"b-"#,
         };
         let matched = text.matches(good).count();
