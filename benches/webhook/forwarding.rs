@@ -59,6 +59,7 @@ impl Stubs {
     /// Tells one of them how to fail, until it is told otherwise.
     async fn tell(&self, platform: &str, mode: &str) {
         let told = serde_json::json!({ "platform": platform, "mode": mode, "times": 0, "seconds": 3600 });
+        let _chosen_before = rustls::crypto::ring::default_provider().install_default();
         let request = reqwest::Client::new().post(format!("http://{}/_control", self.address));
         assert!(request.json(&told).send().await.unwrap().status().is_success());
     }

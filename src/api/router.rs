@@ -20,10 +20,11 @@ use crate::platform::problem::Problem;
 pub fn router(api: Arc<Api>) -> Router {
     let (operations, found) = OpenApiRouter::new()
         .routes(routes!(me::show))
-        .routes(routes!(properties::list))
+        .routes(routes!(properties::list, properties::create))
         .routes(routes!(properties::show, properties::change))
         .routes(routes!(attribution_ids::list, attribution_ids::create))
         .routes(routes!(attribution_ids::show, attribution_ids::change))
+        .routes(routes!(attribution_ids::tracking))
         .routes(routes!(keys::list, keys::create))
         .routes(routes!(keys::change))
         .routes(routes!(keys::revoke))

@@ -8,7 +8,7 @@ use super::recording::{Audit, Recording, Request};
 use crate::activity;
 use crate::destinations::outbox::Bell;
 use crate::platform::config;
-use crate::platform::group_commit::{Queue, Unavailable, Writers};
+use crate::platform::group_commit::{Depth, Queue, Unavailable, Writers};
 use crate::platform::secrets::Sealer;
 
 /// Hands conversions to the writers and waits for the commit.
@@ -49,6 +49,11 @@ impl Recorder {
             audit: activity.map_or(Audit::None, Audit::Due),
         };
         self.0.commit(request).await
+    }
+
+    /// How much waits or is being committed.
+    pub fn depth(&self) -> Depth {
+        self.0.depth()
     }
 
     /// Keeps the gauge of what waits or is being committed.

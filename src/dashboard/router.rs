@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::Request;
-use axum::http::{HeaderName, HeaderValue, header};
+use axum::http::{HeaderName, HeaderValue, Method, header};
 use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse as _, Redirect, Response};
 use axum::routing::{get, post};
@@ -15,6 +15,7 @@ use super::pages::{
     sign_in, test_event, tracking, users, webhooks,
 };
 use super::{Dashboard, assets};
+use crate::platform::problem::Problem;
 
 /// Only what lies on this host, and nothing inline.
 const POLICY: &str = "default-src 'none'; script-src 'self'; connect-src 'self'; style-src 'self'; img-src 'self'; \
@@ -25,7 +26,11 @@ pub fn router(dashboard: Arc<Dashboard>) -> Router {
     let of_stream = "/dashboard/properties/{property_id}/attribution-ids/{attribution_id}";
     let at = |rest: &str| format!("{of_stream}{rest}");
     Router::new()
-        .route("/", get(async || Redirect::to("/dashboard")))
+        .route(
+            "/",
+            get(async || Redirect::to("/dashboard"))
+                .fallback(async || Problem::method_not_allowed(Method::GET)),
+        )
         .route("/dashboard", get(attribution_ids::first))
         .route("/dashboard/sign-in", get(sign_in::page).post(sign_in::sign_in))
         .route("/dashboard/sign-out", post(sign_in::sign_out))

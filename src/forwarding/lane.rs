@@ -12,6 +12,7 @@ use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use super::pace::Pace;
 use super::parcel::{Parcel, UserData};
 use super::platforms::{Endpoint, Event, Fate, Later, Name, Platform, Unsendable, Verdict};
 use super::retry::{self, Breaker};
@@ -50,6 +51,8 @@ pub struct Context {
     pub sealer: Sealer,
     /// The time.
     pub clock: Clock,
+    /// Lets webhooks go first.
+    pub pace: Pace,
     /// Told to stop: what is under way is finished, nothing more is begun.
     pub stop: CancellationToken,
 }
@@ -116,6 +119,7 @@ impl Lane {
     /// Works until nothing is due, or the service stops.
     pub async fn run(mut self) {
         while !self.context.stop.is_cancelled() {
+            self.context.pace.step(&self.context.stop).await;
             let wait = match self.round().await {
                 Ok(Round::Worked) => continue,
                 Ok(Round::Idle) => return,

@@ -27,6 +27,7 @@ pub async fn run(context: Arc<Context>, bell: Bell, most_lanes: usize) {
 
 async fn fan_out_all(context: &Context, bell: &Bell, planned: &Notify) {
     while !context.stop.is_cancelled() {
+        context.pace.step(&context.stop).await;
         let fan = async {
             let mut conn = context.pool.acquire().await?;
             fan_out(&mut conn, &context.sealer, context.clock.now()).await

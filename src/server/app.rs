@@ -118,6 +118,7 @@ impl App {
             sender: sender.clone(),
             sealer: sealer.clone(),
             clock: clock.clone(),
+            pace: forwarding::Pace::new(recorder.depth()),
             stop: stop.clone(),
         };
         draining.spawn(forwarding::run(Arc::new(context), bell, config.forwarding.lanes));
@@ -161,7 +162,7 @@ impl App {
             failures_per_minute: failures,
         };
         let dashboard = Dashboard {
-            sign_ins: Arc::new(SignIns::new(pool.clone(), clock.clone(), hash.clone(), failures)),
+            sign_ins,
             hash,
             base_url: config.server.base_url(),
             previewer: Previewer::new(pool.clone(), sealer.clone()),

@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::http::{Method, header};
+use fantoccini::elements::Element;
+use fantoccini::error::CmdError;
 use fantoccini::wd::WebDriverCompatibleCommand;
 use fantoccini::{Client, ClientBuilder, Locator};
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -154,22 +156,44 @@ impl Browser {
         self.page.goto(url).await.unwrap();
     }
 
-    /// What `expression` is, once it is something: neither false, null, 0 nor empty.
+    /// What `expression` is, once it is something: neither false, null, 0 nor empty. On a page that is still on its way it is nothing.
     pub async fn wait_for(&self, expression: &str) -> Value {
         let script = format!("return {expression}");
+        self.patiently(expression, async || {
+            let value = self.page.execute(&script, Vec::new()).await?;
+            let is_nothing = matches!(value, Value::Null | Value::Bool(false)) || value == "" || value == 0;
+            Ok((!is_nothing).then_some(value))
+        })
+        .await
+    }
+
+    /// Tries until it is done: a page that is being replaced, and what has just left it, answer with an error.
+    async fn patiently<T>(&self, what: &str, attempt: impl AsyncFn() -> Result<Option<T>, CmdError>) -> T {
         let started = Instant::now();
         loop {
-            let value = self.run(&script).await;
-            if !matches!(value, Value::Null | Value::Bool(false)) && value != "" && value != 0 {
-                return value;
+            let tried = attempt().await;
+            if let Ok(Some(done)) = tried {
+                return done;
             }
             assert!(
                 started.elapsed() < PATIENCE,
-                "never: {expression}; at {}, console {:#?}",
+                "never: {what}, {:?}; at {}, console {:#?}",
+                tried.err(),
                 self.page.current_url().await.unwrap(),
                 self.console().await,
             );
             tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// The element, on a page that is complete: before, its scripts do not listen yet.
+    async fn element(&self, selector: &str) -> Result<Option<Element>, CmdError> {
+        let complete = self
+            .page
+            .execute("return document.readyState === 'complete'", Vec::new());
+        match complete.await? {
+            Value::Bool(true) => self.page.find(Locator::Css(selector)).await.map(Some),
+            _ => Ok(None),
         }
     }
 
@@ -178,21 +202,28 @@ impl Browser {
     }
 
     pub async fn click(&self, selector: &str) {
-        let found = self
-            .page
-            .wait()
-            .at_most(PATIENCE)
-            .for_element(Locator::Css(selector));
-        found.await.unwrap().click().await.unwrap();
+        self.patiently(selector, async || match self.element(selector).await? {
+            Some(found) => found.click().await.map(Some),
+            None => Ok(None),
+        })
+        .await;
+    }
+
+    /// Types into a field; a key that is not of a letter is one of WebDriver's code points.
+    pub async fn keys(&self, selector: &str, text: &str) {
+        self.patiently(selector, async || match self.element(selector).await? {
+            Some(found) => found.send_keys(text).await.map(Some),
+            None => Ok(None),
+        })
+        .await;
     }
 
     pub async fn text(&self, selector: &str) -> String {
-        let found = self
-            .page
-            .wait()
-            .at_most(PATIENCE)
-            .for_element(Locator::Css(selector));
-        found.await.unwrap().text().await.unwrap()
+        self.patiently(selector, async || match self.element(selector).await? {
+            Some(found) => found.text().await.map(Some),
+            None => Ok(None),
+        })
+        .await
     }
 
     /// The visitor's id as the page knows it, once it does.

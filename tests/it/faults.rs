@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use crate::support::{
     Answer, Load, Process, TestApp, config_for, free_port, listen, new_key, new_stream, now, purchase,
-    signal, wait_until_ready,
+    signal, until, wait_until_ready,
 };
 use crate::wire::Wire;
 
@@ -137,8 +137,10 @@ async fn a_key_revoked_while_nobody_listened_is_revoked(pool: PgPool) {
     trustdata::keys::store::revoke(&mut pool.acquire().await.unwrap(), property_id, key_id, now())
         .await
         .unwrap();
-    tokio::time::sleep(Duration::from_secs(3)).await;
-    assert_eq!(behind.send("2").await.code(), "revoked_key");
+    until("the key is revoked", async || {
+        behind.send("2").await.code() == "revoked_key"
+    })
+    .await;
 }
 
 /// A balancer sends nothing to an instance that is not ready: it has to find back by itself.

@@ -403,9 +403,21 @@ impl Process {
     }
 }
 
+/// Less than the caches of settings live: what only their end brings came too late.
+const HEARD_WITHIN: Duration = Duration::from_secs(8);
+
+/// Asks until it is so: what is changed at one place, another hears of a moment later.
+pub async fn until(what: &str, so: impl AsyncFn() -> bool) {
+    let started = Instant::now();
+    while !so().await {
+        assert!(started.elapsed() < HEARD_WITHIN, "never: {what}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
 /// Asks `/readyz` until it is content.
 pub async fn wait_until_ready(http: &reqwest::Client, address: impl std::fmt::Display) {
-    for _ in 0..500 {
+    for _ in 0..1000 {
         let answer = http.get(format!("http://{address}/readyz")).send().await;
         if answer.is_ok_and(|answer| answer.status() == 200) {
             return;

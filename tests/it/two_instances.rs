@@ -1,14 +1,12 @@
 //! Settings hold at once on every instance.
 
-use std::time::Duration;
-
 use sqlx::{PgConnection, PgPool};
 use trustdata::platform::clock::Clock;
 use trustdata::server::App;
 use trustdata::settings::{Actor, StreamChange};
 use trustdata::{keys, settings};
 
-use crate::support::{Answer, TestApp, config_for, listen, now, purchase};
+use crate::support::{Answer, TestApp, config_for, listen, now, purchase, until};
 
 #[sqlx::test]
 async fn a_change_on_one_holds_on_the_other(pool: PgPool) {
@@ -32,8 +30,10 @@ async fn a_change_on_one_holds_on_the_other(pool: PgPool) {
     keys::store::set_rate_limit(&mut conn, one.property_id, one.key_id, 2)
         .await
         .unwrap();
-    tokio::time::sleep(Duration::from_millis(300)).await;
-    assert_eq!(send().await.header("ratelimit-policy"), "\"key\";q=2;w=60");
+    until("the limit holds", async || {
+        send().await.header("ratelimit-policy") == "\"key\";q=2;w=60"
+    })
+    .await;
     assert_eq!(send().await.status, 200);
     let limited = send().await;
     assert_eq!((limited.status.as_u16(), limited.code()), (429, "rate_limited"));
@@ -43,15 +43,16 @@ async fn a_change_on_one_holds_on_the_other(pool: PgPool) {
     );
 
     open(&mut conn, &one, false).await;
-    tokio::time::sleep(Duration::from_millis(300)).await;
-    assert_eq!(send().await.code(), "webhooks_disabled");
+    until("it is off", async || send().await.code() == "webhooks_disabled").await;
     open(&mut conn, &one, true).await;
 
     keys::store::revoke(&mut conn, one.property_id, one.key_id, now())
         .await
         .unwrap();
-    tokio::time::sleep(Duration::from_millis(300)).await;
-    assert_eq!(send().await.code(), "revoked_key");
+    until("the key is revoked", async || {
+        send().await.code() == "revoked_key"
+    })
+    .await;
 }
 
 async fn open(conn: &mut PgConnection, app: &TestApp, webhooks_enabled: bool) {

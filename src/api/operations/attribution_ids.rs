@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use axum::extract::State;
-use serde::Deserialize;
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
@@ -84,6 +85,26 @@ pub async fn show(
     At(attribution_id): At<Uuid>,
 ) -> Result<Json<Stream>, Problem> {
     stream(&api, reader.property_id, attribution_id).await.map(Json)
+}
+
+/// Whether the script is in place.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Tracking {
+    /// When a page last told of itself, to the minute; null when none ever did.
+    last_seen_at: Option<DateTime<Utc>>,
+}
+
+/// Whether page views arrive
+#[utoipa::path(get, path = "/attribution-ids/{attribution_id}/tracking", tag = "Attribution IDs", params(("attribution_id" = Uuid, Path), OfProperty), responses((status = 200, body = Tracking)))]
+pub async fn tracking(
+    State(api): State<Arc<Api>>,
+    reader: Reader,
+    At(attribution_id): At<Uuid>,
+) -> Result<Json<Tracking>, Problem> {
+    let stream = stream(&api, reader.property_id, attribution_id).await?;
+    let read = async { store::last_seen(&mut *api.pool.acquire().await?, stream.tenant()).await };
+    let last_seen_at = db::in_time(read).await.map_err(unavailable)?;
+    Ok(Json(Tracking { last_seen_at }))
 }
 
 /// What is to be changed; what is left out stays.

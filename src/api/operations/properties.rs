@@ -8,12 +8,12 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::api::Api;
-use crate::api::extract::{At, Json, Sent, check_name, invalid};
+use crate::api::extract::{At, Created, Json, Sent, check_name, invalid};
 use crate::api::page::Page;
-use crate::api::principal::{Anybody, OfProperty, Principal, Reader, Writer, unavailable, unknown};
+use crate::api::principal::{Anybody, OfProperty, Owner, Principal, Reader, Writer, unavailable, unknown};
 use crate::platform::db;
 use crate::platform::problem::Problem;
-use crate::settings::{self, PropertyChange};
+use crate::settings::{self, Actor, PropertyChange};
 use crate::streams::{Property, store};
 
 /// The properties that can be looked at
@@ -31,6 +31,33 @@ pub async fn list(
         data: all,
         next_cursor: None,
     }))
+}
+
+/// What a property is made of.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewProperty {
+    /// What people call it.
+    #[schema(min_length = 1, max_length = 100)]
+    name: String,
+}
+
+/// Make a property; for owners
+#[utoipa::path(post, path = "/properties", tag = "Properties", request_body = NewProperty, responses((status = 201, body = Property)))]
+pub async fn create(
+    State(api): State<Arc<Api>>,
+    Owner(owner): Owner,
+    Sent(new): Sent<NewProperty>,
+) -> Result<Created<Property>, Problem> {
+    let mut faults = Vec::new();
+    check_name("name", &new.name, &mut faults);
+    if !faults.is_empty() {
+        return Err(invalid(faults));
+    }
+    let actor = Actor::User(owner.email);
+    let mut conn = api.pool.acquire().await.map_err(unavailable)?;
+    let made = settings::create_property(&mut conn, &actor, new.name, &api.clock).await;
+    made.map(Created).map_err(unavailable)
 }
 
 /// A property

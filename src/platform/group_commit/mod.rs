@@ -6,7 +6,7 @@ mod writer;
 
 use sqlx::PgConnection;
 
-pub use queue::{Queue, Writers};
+pub use queue::{Depth, Queue, Writers};
 
 /// One kind of rows that is committed in groups.
 pub trait Work: Send + Sync + 'static {

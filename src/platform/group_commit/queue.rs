@@ -47,6 +47,20 @@ impl<W: Work> Clone for Queue<W> {
     }
 }
 
+/// How much waits in a queue or is being committed.
+#[derive(Clone)]
+pub struct Depth {
+    places: Arc<Semaphore>,
+    capacity: usize,
+}
+
+impl Depth {
+    /// In events.
+    pub fn events(&self) -> usize {
+        self.capacity - self.places.available_permits()
+    }
+}
+
 /// The writers, which run until the last queue's end is gone and all that waits is settled.
 pub struct Writers(pub JoinSet<()>);
 
@@ -100,10 +114,17 @@ impl<W: Work> Queue<W> {
         }
     }
 
+    /// How much waits or is being committed, to be looked at by whoever should step back then.
+    pub fn depth(&self) -> Depth {
+        Depth {
+            places: Arc::clone(&self.places),
+            capacity: self.capacity,
+        }
+    }
+
     /// Keeps the gauge of what waits or is being committed.
     pub fn gauge(&self) {
-        let depth = self.capacity - self.places.available_permits();
-        metrics::gauge!("trustdata_recorder_queue_depth", "of" => W::NAME).set(depth as f64);
+        metrics::gauge!("trustdata_recorder_queue_depth", "of" => W::NAME).set(self.depth().events() as f64);
     }
 
     /// What keeps it from taking events, if anything does.
