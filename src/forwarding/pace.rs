@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use crate::platform::group_commit::Depth;
 
 /// Conversions that wait or are being committed, from which on forwarding steps back. Below it the machine has time for both.
-const BUSY: usize = 64;
+const BUSY: usize = 16;
 /// How often is looked whether it is over.
 const LOOK_EVERY: Duration = Duration::from_millis(25);
 /// After so long one batch is worked on all the same, of all that wait for their turn: forwarding slows down, and never stops.

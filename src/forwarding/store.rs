@@ -36,9 +36,11 @@ pub async fn facts(
                c.payload->'consent' as "consent: Json<serde_json::Value>", s.consent as "session_consent?: Json<Consent>",
                p.unknown_consent_granted, l.click_id as "click_id?"
            from unnest($1::uuid[], $2::uuid[]) as w(property_id, event_id)
-           join conversions c on c.property_id = w.property_id and c.event_id = w.event_id
-           join properties p on p.property_id = c.property_id
-           left join sessions s on s.property_id = c.property_id and s.session_id = c.session_id
+           cross join lateral (select * from conversions where property_id = w.property_id and event_id = w.event_id limit 1) c
+           cross join lateral (select * from properties where property_id = w.property_id limit 1) p
+           left join lateral (
+               select consent from sessions where property_id = w.property_id and session_id = c.session_id limit 1
+           ) s on true
            left join lateral (
                select k.click_id from credits k
                where k.property_id = c.property_id and k.event_id = c.event_id and k.last_click = $3
@@ -160,8 +162,12 @@ pub async fn without_match(
         Pair,
         "select d.property_id, d.event_id, d.destination_id
          from unnest($1::uuid[], $2::uuid[]) as w(property_id, event_id)
-         join deliveries d on d.property_id = w.property_id and d.event_id = w.event_id
-         where d.state = 'suppressed' and d.reason in ('not_matched', 'not_own_click')",
+         cross join lateral (
+             select * from deliveries
+             where property_id = w.property_id and event_id = w.event_id
+                 and state = 'suppressed' and reason in ('not_matched', 'not_own_click')
+             offset 0
+         ) d",
         &events
             .iter()
             .map(|(property_id, _)| *property_id)
@@ -323,7 +329,12 @@ pub async fn settle(
            from unnest($4::uuid[], $5::text[], $6::text[], $7::timestamptz[], $8::timestamptz[], $9::boolean[], $10::smallint[], $11::text[],
                $12::text[], $13::text[], $14::bytea[], $15::text[], $17::text[])
              as t(event_id, state, reason, due_at, sent_at, untried, http_status, code, answer, request_id, payload, notes, later)
-           where d.property_id = $1 and d.destination_id = $2 and d.event_id = t.event_id and d.lease = $3 and d.state = 'queued'"#,
+           cross join lateral (
+               select ctid as place from deliveries
+               where property_id = $1 and destination_id = $2 and event_id = t.event_id and lease = $3 and state = 'queued'
+               limit 1
+           ) mine
+           where d.ctid = mine.place and d.lease = $3 and d.state = 'queued'"#,
         property_id,
         destination_id,
         lease,
@@ -589,11 +600,16 @@ pub async fn states_of_purchases(
 ) -> Result<HashMap<Uuid, Option<String>>, sqlx::Error> {
     let rows = sqlx::query!(
         r#"select r.event_id, d.state as "state?"
-           from conversions r
-           join conversions p on p.property_id = r.property_id and p.attribution_id = r.attribution_id and p.topic = 'purchase'
-             and p.conversion_id = r.purchase_id
-           left join deliveries d on d.property_id = p.property_id and d.event_id = p.event_id and d.destination_id = $2
-           where r.property_id = $1 and r.event_id = any($3)"#,
+           from unnest($3::uuid[]) as w(event_id)
+           cross join lateral (select * from conversions where property_id = $1 and event_id = w.event_id limit 1) r
+           cross join lateral (
+               select * from conversions
+               where property_id = $1 and attribution_id = r.attribution_id and topic = 'purchase' and conversion_id = r.purchase_id
+               limit 1
+           ) p
+           left join lateral (
+               select state from deliveries where property_id = $1 and event_id = p.event_id and destination_id = $2 limit 1
+           ) d on true"#,
         property_id,
         destination_id,
         refunds,
@@ -613,12 +629,12 @@ pub async fn claim_later(
 ) -> Result<HashMap<String, Vec<Uuid>>, sqlx::Error> {
     let rows = sqlx::query!(
         r#"with due as (
-               select event_id from deliveries
+               select property_id, event_id, destination_id from deliveries
                where property_id = $1 and destination_id = $2 and later is not null and due_at <= $3
                order by due_at limit $5 for update skip locked
            )
            update deliveries d set due_at = $4 from due
-           where d.property_id = $1 and d.destination_id = $2 and d.event_id = due.event_id
+           where d.property_id = due.property_id and d.event_id = due.event_id and d.destination_id = due.destination_id
            returning d.event_id, d.later as "later!""#,
         property_id,
         destination_id,
@@ -661,7 +677,13 @@ pub async fn settle_later(
 ) -> Result<(), sqlx::Error> {
     sqlx::query!(
         "update deliveries d set state = $4, reason = $5, code = coalesce($6, d.code), later = $7, due_at = coalesce($8, d.due_at), settled_at = $9
-         where d.property_id = $1 and d.destination_id = $2 and d.event_id = any($3) and d.later is not null",
+         from unnest($3::uuid[]) as w(event_id)
+         cross join lateral (
+             select ctid as place from deliveries
+             where property_id = $1 and destination_id = $2 and event_id = w.event_id and later is not null
+             limit 1
+         ) asked
+         where d.ctid = asked.place and d.later is not null",
         property_id,
         destination_id,
         event_ids,

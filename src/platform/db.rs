@@ -32,6 +32,14 @@ pub fn options(database: &config::Database) -> Result<PgConnectOptions, sqlx::Er
             ("statement_timeout", "10s"),
             ("idle_in_transaction_session_timeout", "10s"),
             ("timezone", "UTC"),
+            // Every statement finds its rows by an index, also where statistics are missing or old and the planner would guess otherwise. Many
+            // look-ups in one are laterals with a `limit` or an `offset 0`, which the planner does not turn into a join of all the tenant's rows.
+            ("enable_seqscan", "off"),
+            ("enable_hashjoin", "off"),
+            ("enable_mergejoin", "off"),
+            ("enable_material", "off"),
+            // What has no other plan costs so much by the above that Postgres would compile it first.
+            ("jit", "off"),
         ])
         .log_statements(tracing::log::LevelFilter::Trace)
         .log_slow_statements(tracing::log::LevelFilter::Off, Duration::ZERO))

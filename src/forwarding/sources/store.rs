@@ -74,9 +74,10 @@ pub async fn conversions(
 ) -> Result<Vec<StoredConversion>, sqlx::Error> {
     sqlx::query_as!(
         StoredConversion,
-        r#"select property_id, event_id, attribution_id, conversion_id, topic, event_name, purchase_id, event_time, value, currency, visitor_id, user_id,
-               payload::text as "payload!", personal_sealed
-           from conversions where property_id = $1 and event_id = any($2)"#,
+        r#"select c.property_id, c.event_id, c.attribution_id, c.conversion_id, c.topic, c.event_name, c.purchase_id, c.event_time, c.value,
+               c.currency, c.visitor_id, c.user_id, c.payload::text as "payload!", c.personal_sealed
+           from unnest($2::uuid[]) as w(event_id)
+           cross join lateral (select * from conversions where property_id = $1 and event_id = w.event_id limit 1) c"#,
         property_id,
         event_ids,
     )
@@ -95,10 +96,12 @@ pub async fn visits(
                s.browser_ids as "browser_ids: Json<BTreeMap<String, String>>", s.consent as "consent: Json<Consent>", s.client_sealed
            from unnest($2::uuid[]) as w(event_id)
            cross join lateral (
-               select max(version) as version from credits v where v.property_id = $1 and v.event_id = w.event_id
-           ) newest
-           join credits k on k.property_id = $1 and k.event_id = w.event_id and k.version = newest.version
-           join sessions s on s.property_id = $1 and s.session_id = k.session_id
+               select * from credits
+               where property_id = $1 and event_id = w.event_id
+                   and version = (select max(version) from credits where property_id = $1 and event_id = w.event_id)
+               offset 0
+           ) k
+           cross join lateral (select * from sessions where property_id = $1 and session_id = k.session_id limit 1) s
            order by k.event_id, k.position"#,
         property_id,
         event_ids,
@@ -179,8 +182,11 @@ pub async fn purchases(
         r#"select w.refund_id as "refund_id!", c.property_id, c.event_id, c.attribution_id, c.conversion_id, c.topic, c.event_name,
                c.purchase_id, c.event_time, c.value, c.currency, c.visitor_id, c.user_id, c.payload::text as "payload!", c.personal_sealed
            from unnest($2::uuid[], $3::uuid[], $4::text[]) as w(refund_id, attribution_id, purchase_id)
-           join conversions c on c.property_id = $1 and c.attribution_id = w.attribution_id and c.topic = 'purchase'
-             and c.conversion_id = w.purchase_id"#,
+           cross join lateral (
+               select * from conversions
+               where property_id = $1 and attribution_id = w.attribution_id and topic = 'purchase' and conversion_id = w.purchase_id
+               limit 1
+           ) c"#,
         property_id,
         &refunds.iter().map(|refund| refund.event_id).collect::<Vec<_>>(),
         &refunds.iter().map(|refund| refund.attribution_id).collect::<Vec<_>>(),

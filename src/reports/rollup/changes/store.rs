@@ -87,7 +87,8 @@ pub async fn delete_changes(
     change_ids: &[i64],
 ) -> Result<(), sqlx::Error> {
     sqlx::query!(
-        "delete from credit_changes where property_id = $1 and change_id = any($2)",
+        "delete from credit_changes c using unnest($2::bigint[]) as w(change_id)
+         where c.property_id = $1 and c.change_id = w.change_id",
         property_id,
         change_ids,
     )

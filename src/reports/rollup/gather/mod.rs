@@ -2,6 +2,8 @@
 
 mod store;
 
+use std::collections::BTreeSet;
+
 use sqlx::PgConnection;
 use uuid::Uuid;
 
@@ -36,7 +38,7 @@ pub async fn unsummed(
         changes: changes.iter().flat_map(Change::versions).collect(),
         ..Material::default()
     };
-    let ids: Vec<Uuid> = material.changes.iter().map(|(event_id, _)| *event_id).collect();
+    let ids: BTreeSet<Uuid> = material.changes.iter().map(|(event_id, _)| *event_id).collect();
     let facts = store::facts(conn, property_id, &ids).await?;
     material.refunds = store::refunds_of(conn, property_id, &facts).await?;
     for fact in facts {
@@ -46,9 +48,9 @@ pub async fn unsummed(
         }
         material.conversions.insert(fact.event_id, fact);
     }
-    let mut credited: Vec<Uuid> = material.conversions.keys().copied().collect();
+    let mut credited: BTreeSet<Uuid> = material.conversions.keys().copied().collect();
     if !material.refunds.is_empty() {
-        let refund_ids: Vec<Uuid> = material.refunds.iter().map(|refund| refund.event_id).collect();
+        let refund_ids: BTreeSet<Uuid> = material.refunds.iter().map(|refund| refund.event_id).collect();
         material.places = store::refund_places(conn, property_id, &refund_ids).await?;
         material.purchases = store::purchases_of(conn, property_id, &material.refunds).await?;
         credited.extend(material.purchases.values());

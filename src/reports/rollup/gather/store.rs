@@ -1,6 +1,6 @@
 //! Conversions and credits, and where refunds are summed; read only.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use sqlx::PgConnection;
 use uuid::Uuid;
@@ -12,14 +12,15 @@ use super::super::place::Place;
 pub async fn facts(
     conn: &mut PgConnection,
     property_id: Uuid,
-    event_ids: &[Uuid],
+    event_ids: &BTreeSet<Uuid>,
 ) -> Result<Vec<Fact>, sqlx::Error> {
     sqlx::query_as!(
         Fact,
-        "select event_id, attribution_id, topic, conversion_id, purchase_id, event_time, value, currency
-         from conversions where property_id = $1 and event_id = any($2)",
+        "select c.event_id, c.attribution_id, c.topic, c.conversion_id, c.purchase_id, c.event_time, c.value, c.currency
+         from unnest($2::uuid[]) as w(event_id)
+         cross join lateral (select * from conversions where property_id = $1 and event_id = w.event_id limit 1) c",
         property_id,
-        event_ids,
+        &event_ids.iter().copied().collect::<Vec<_>>(),
     )
     .fetch_all(conn)
     .await
@@ -36,8 +37,11 @@ pub async fn refunds_of(
         Fact,
         "select c.event_id, c.attribution_id, c.topic, c.conversion_id, c.purchase_id, c.event_time, c.value, c.currency
          from unnest($2::uuid[], $3::text[]) as w(attribution_id, purchase_id)
-         join conversions c on c.property_id = $1 and c.attribution_id = w.attribution_id and c.purchase_id = w.purchase_id
-           and c.topic = 'refund'",
+         cross join lateral (
+             select * from conversions
+             where property_id = $1 and attribution_id = w.attribution_id and purchase_id = w.purchase_id and topic = 'refund'
+             offset 0
+         ) c",
         property_id,
         &purchases().map(|fact| fact.attribution_id).collect::<Vec<_>>(),
         &purchases().map(|fact| fact.conversion_id.as_str()).collect::<Vec<_>>() as &[&str],
@@ -60,8 +64,11 @@ pub async fn purchases_of(
     let found = sqlx::query!(
         "select c.attribution_id, c.conversion_id, c.event_id
          from unnest($2::uuid[], $3::text[]) as w(attribution_id, conversion_id)
-         join conversions c on c.property_id = $1 and c.attribution_id = w.attribution_id and c.topic = 'purchase'
-           and c.conversion_id = w.conversion_id",
+         cross join lateral (
+             select * from conversions
+             where property_id = $1 and attribution_id = w.attribution_id and topic = 'purchase' and conversion_id = w.conversion_id
+             limit 1
+         ) c",
         property_id,
         &named().map(|(refund, _)| refund.attribution_id).collect::<Vec<_>>(),
         &named().map(|(_, purchase_id)| purchase_id).collect::<Vec<_>>() as &[&str],
@@ -78,12 +85,14 @@ pub async fn purchases_of(
 pub async fn refund_places(
     conn: &mut PgConnection,
     property_id: Uuid,
-    event_ids: &[Uuid],
+    event_ids: &BTreeSet<Uuid>,
 ) -> Result<HashMap<Uuid, RefundPlace>, sqlx::Error> {
     let found = sqlx::query!(
-        "select event_id, purchase_event_id, version from report_refunds where property_id = $1 and event_id = any($2)",
+        "select r.event_id, r.purchase_event_id, r.version
+         from unnest($2::uuid[]) as w(event_id)
+         cross join lateral (select * from report_refunds where property_id = $1 and event_id = w.event_id limit 1) r",
         property_id,
-        event_ids,
+        &event_ids.iter().copied().collect::<Vec<_>>(),
     )
     .fetch_all(conn)
     .await?;
@@ -98,15 +107,16 @@ pub async fn refund_places(
 pub async fn credits(
     conn: &mut PgConnection,
     property_id: Uuid,
-    event_ids: &[Uuid],
+    event_ids: &BTreeSet<Uuid>,
 ) -> Result<HashMap<Uuid, Versions>, sqlx::Error> {
     let found = sqlx::query!(
         "select k.event_id, k.version, k.direct, k.source, k.medium, k.campaign,
              k.last_click, k.first_click, k.linear, k.time_decay, k.position_based
-         from credits k where k.property_id = $1 and k.event_id = any($2)
+         from unnest($2::uuid[]) as w(event_id)
+         cross join lateral (select * from credits where property_id = $1 and event_id = w.event_id offset 0) k
          order by k.event_id, k.version, k.position",
         property_id,
-        event_ids,
+        &event_ids.iter().copied().collect::<Vec<_>>(),
     )
     .fetch_all(conn)
     .await?;
