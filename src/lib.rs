@@ -1,7 +1,7 @@
 //! Self-hosted server-side conversion tracking: a merchant's back end POSTs a conversion; the service finds the ad click that led to it,
 //! credits the campaign, and keeps the proof.
 //!
-//! Ranks, each importing only from below (held by a test): `domain`, `platform` < features < pipeline < doors < shell.
+//! Ranks, each importing only from below (held by a test): `domain`, `platform` < features < pipeline < rehearsal < doors < shell.
 
 // 0 floor
 pub mod domain;
@@ -21,12 +21,14 @@ pub mod conversions;
 pub mod forwarding;
 pub mod reports;
 pub mod settings;
-// 3 doors
+// 3 rehearsal
+pub mod trials;
+// 4 doors
 pub mod api;
 pub mod collect;
 pub mod dashboard;
 pub mod stubs;
 pub mod webhook;
-// 4 shell
+// 5 shell
 pub mod cli;
 pub mod server;

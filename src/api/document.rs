@@ -12,7 +12,7 @@ use utoipa::{PartialSchema, ToSchema};
 
 /// What is wrong with a field.
 #[derive(Debug, Serialize, ToSchema)]
-struct FieldError {
+pub struct FieldError {
     /// Where it is.
     field: String,
     /// Stable.

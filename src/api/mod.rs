@@ -22,6 +22,7 @@ use crate::platform::password::SlowHash;
 use crate::platform::rate::Allowances;
 use crate::platform::secrets::Sealer;
 use crate::reports::Reader;
+use crate::trials::Trials;
 use crate::users::sign_ins::SignIns;
 
 pub use router::router;
@@ -40,6 +41,8 @@ pub struct Api {
     pub hash: SlowHash,
     /// Seals settings, and opens what is shown masked.
     pub sealer: Sealer,
+    /// Test events.
+    pub trials: Trials,
     /// Tries destinations out.
     pub sender: Sender,
     /// Whose word about the client's address counts.

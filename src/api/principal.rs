@@ -1,6 +1,7 @@
 //! Who asks, and for which property. A handler that compiles is guarded: it takes one of these, and there is no other way to a property.
 
 use std::marker::PhantomData;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::extract::FromRequestParts;
@@ -136,6 +137,31 @@ impl FromRequestParts<Arc<Api>> for Owner {
     }
 }
 
+/// A user under the dashboard's session: for the user's own account.
+pub struct SignedIn {
+    /// Who.
+    pub user: User,
+    /// By what.
+    pub token: sign_ins::Token,
+    /// From where.
+    pub client: IpAddr,
+}
+
+impl FromRequestParts<Arc<Api>> for SignedIn {
+    type Rejection = Problem;
+
+    async fn from_request_parts(head: &mut Parts, api: &Arc<Api>) -> Result<Self, Problem> {
+        match principal(head, api).await? {
+            Principal::Token(_) => Err(forbidden()),
+            Principal::User(user) => Ok(Self {
+                user,
+                token: session(&head.headers).ok_or_else(missing)?,
+                client: limited_as(api.proxies.client_of(head)),
+            }),
+        }
+    }
+}
+
 fn forbidden() -> Problem {
     Problem::new(
         StatusCode::FORBIDDEN,
@@ -246,20 +272,25 @@ fn bearer(headers: &HeaderMap) -> Option<Token> {
     Token::parse(Scheme::Api, token).ok()
 }
 
-async fn user(head: &Parts, api: &Api) -> Result<User, Problem> {
-    let missing = || {
-        unauthorized(
-            "missing_credentials",
-            "Send `Authorization: Bearer td_live_...`, or the cookie of the dashboard's session.",
-        )
-    };
-    let cookies = head.headers.get_all(header::COOKIE).iter();
-    let token = cookies
+fn missing() -> Problem {
+    unauthorized(
+        "missing_credentials",
+        "Send `Authorization: Bearer td_live_...`, or the cookie of the dashboard's session.",
+    )
+}
+
+fn session(headers: &HeaderMap) -> Option<sign_ins::Token> {
+    headers
+        .get_all(header::COOKIE)
+        .iter()
         .filter_map(|value| value.to_str().ok())
         .flat_map(|value| value.split(';'))
         .filter_map(|pair| pair.trim().split_once('='))
         .find_map(|(name, value)| sign_ins::Token::parse(value).filter(|_| COOKIES.contains(&name)))
-        .ok_or_else(missing)?;
+}
+
+async fn user(head: &Parts, api: &Api) -> Result<User, Problem> {
+    let token = session(&head.headers).ok_or_else(missing)?;
     let user = api.sign_ins.find(&token).await.map_err(unavailable)?;
     let user = user.ok_or_else(missing)?;
     if matches!(head.method, Method::GET | Method::HEAD) {

@@ -11,7 +11,7 @@ use utoipa_axum::routes;
 
 use super::operations::{
     activity, attribution_ids, conversions, destinations, keys, me, properties, reports, settings_log,
-    tokens, users,
+    test_events, tokens, users,
 };
 use super::{Api, docs, document};
 use crate::platform::problem::Problem;
@@ -20,11 +20,14 @@ use crate::platform::problem::Problem;
 pub fn router(api: Arc<Api>) -> Router {
     let (operations, found) = OpenApiRouter::new()
         .routes(routes!(me::show))
+        .routes(routes!(me::change_password))
+        .routes(routes!(me::sign_out_everywhere))
         .routes(routes!(properties::list, properties::create))
         .routes(routes!(properties::show, properties::change))
         .routes(routes!(attribution_ids::list, attribution_ids::create))
         .routes(routes!(attribution_ids::show, attribution_ids::change))
         .routes(routes!(attribution_ids::tracking))
+        .routes(routes!(test_events::send))
         .routes(routes!(keys::list, keys::create))
         .routes(routes!(keys::change))
         .routes(routes!(keys::revoke))

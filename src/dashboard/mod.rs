@@ -15,15 +15,12 @@ use sqlx::PgPool;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
-use crate::activity::Filer;
-use crate::conversions::Previewer;
-use crate::destinations::Destinations;
-use crate::forwarding;
 use crate::platform::client_ip::TrustedProxies;
 use crate::platform::clock::Clock;
 use crate::platform::password::SlowHash;
 use crate::platform::secrets::Sealer;
 use crate::reports::Reader;
+use crate::trials::Trials;
 use crate::users::sign_ins::SignIns;
 
 pub use router::router;
@@ -49,14 +46,8 @@ pub struct Dashboard {
     pub proxies: TrustedProxies,
     /// How the service is reached, without a slash at the end.
     pub base_url: String,
-    /// Test events: the match.
-    pub previewer: Previewer,
-    /// Test events: what would be forwarded.
-    pub forwarding: forwarding::Previewer,
-    /// Test events: the destinations.
-    pub destinations: Arc<Destinations>,
-    /// Test events: the audit row.
-    pub filer: Filer,
+    /// Test events.
+    pub trials: Trials,
     /// Ends pages that are kept current.
     pub stop: CancellationToken,
     /// Places of pages that are kept current.

@@ -35,7 +35,7 @@ const VISITORS_OWN: [&str; 8] = [
 ];
 
 /// What would become of a conversion at a destination.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct Preview {
     /// The destination.
     pub destination_id: Uuid,

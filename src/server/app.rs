@@ -33,6 +33,7 @@ use crate::reports::Reader;
 use crate::sessions::tracking::Tracker;
 use crate::streams::{self, Streams};
 use crate::tokens;
+use crate::trials::Trials;
 use crate::users::sign_ins::SignIns;
 use crate::webhook::Webhook;
 
@@ -142,6 +143,14 @@ impl App {
             proxies: proxies.clone(),
             read_timeout: config.server.read_timeout,
         };
+        let trials = Trials {
+            previewer: Previewer::new(pool.clone(), sealer.clone()),
+            forwarding: forwarding::Previewer::new(pool.clone(), sealer.clone(), clock.clone()),
+            destinations: Arc::clone(&destinations),
+            filer: filer.clone(),
+            sealer: sealer.clone(),
+            clock: clock.clone(),
+        };
         let failures = config.auth.failures_per_minute;
         let reports = Reader::new(background.clone());
         let sign_ins = Arc::new(SignIns::new(pool.clone(), clock.clone(), hash.clone(), failures));
@@ -156,6 +165,7 @@ impl App {
             sealer: sealer.clone(),
             proxies: proxies.clone(),
             base_url: config.server.base_url(),
+            trials: trials.clone(),
             sender,
             last_used: api_last_used,
             failures: rate::Allowances::new(clock.clone()),
@@ -165,10 +175,7 @@ impl App {
             sign_ins,
             hash,
             base_url: config.server.base_url(),
-            previewer: Previewer::new(pool.clone(), sealer.clone()),
-            forwarding: forwarding::Previewer::new(pool.clone(), sealer.clone(), clock.clone()),
-            destinations: Arc::clone(&destinations),
-            filer: filer.clone(),
+            trials,
             sealer: sealer.clone(),
             proxies: proxies.clone(),
             clock: clock.clone(),

@@ -57,6 +57,42 @@ impl Program<'_> {
     }
 }
 
+/// Tries events out: nothing is recorded.
+async fn test_events(program: &Program<'_>, attribution_id: &str) {
+    let path = format!("/attribution-ids/{attribution_id}/test-events");
+    let try_out = async |topic: &str, payload: Value| {
+        program
+            .post(&path, json!({ "topic": topic, "payload": payload }))
+            .await
+    };
+    let before = program.app.count("conversions").await;
+    let tried = try_out(
+        "lead",
+        json!({ "conversion_id": "2", "visitor_id": "v-1", "value": "x" }),
+    )
+    .await;
+    assert_eq!(tried.faults(), ["value not_a_number", "currency required"]);
+    let tried = try_out("lead", json!([])).await;
+    assert_eq!(tried.faults(), ["payload wrong_type"]);
+    let tried = try_out("lead", json!({ "conversion_id": "2", "visitor_id": "v-1" })).await;
+    assert_eq!(tried.status, 200, "{tried:?}");
+    assert_eq!(
+        (
+            &tried.body["session_matched"],
+            &tried.body["attribution"]["reason"],
+            &tried.body["duplicate"]
+        ),
+        (&json!(false), &json!("unknown_visitor"), &json!(false))
+    );
+    let repeat = try_out("lead", json!({ "conversion_id": "1" })).await;
+    assert_eq!(repeat.body["duplicate"], true);
+    assert_eq!(program.app.count("conversions").await, before);
+    let tracking = program
+        .get(&format!("/attribution-ids/{attribution_id}/tracking"))
+        .await;
+    assert_eq!(tracking.body, json!({ "last_seen_at": null }));
+}
+
 #[sqlx::test]
 async fn the_set_up_by_programs_alone(pool: PgPool) {
     let app = TestApp::start(pool).await;
@@ -99,6 +135,7 @@ async fn the_set_up_by_programs_alone(pool: PgPool) {
         request.send().await.unwrap().status().as_u16()
     };
     assert_eq!(send("1").await, 200);
+    test_events(&program, &id).await;
     let limit = json!({ "rate_limit": 2 });
     let path = of(&format!("/keys/{key_id}"));
     assert_eq!(

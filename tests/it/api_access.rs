@@ -9,7 +9,7 @@ use trustdata::users::Role;
 use uuid::Uuid;
 
 use crate::api::{Program, token, token_of};
-use crate::dashboard::Person;
+use crate::dashboard::{PASSWORD, Person};
 use crate::support::{Answer, TestApp};
 
 /// Every operation: method and path, its ids filled in.
@@ -50,9 +50,10 @@ async fn operations(app: &TestApp) -> Vec<(Method, String)> {
     found
 }
 
-/// What owners alone do, and so no token.
-fn is_of_owners(method: &Method, path: &str) -> bool {
-    path.starts_with("/users") || (path == "/properties" && *method == Method::POST)
+/// What people alone do, and so no token.
+fn is_of_people(method: &Method, path: &str) -> bool {
+    path.starts_with("/users")
+        || (*method == Method::POST && (path == "/properties" || path.starts_with("/me/")))
 }
 
 #[sqlx::test]
@@ -107,7 +108,7 @@ async fn every_operation_by_everybody_who_should_not(pool: PgPool) {
             (401, "missing_credentials"),
             "{path}"
         );
-        if is_of_owners(&method, &path) {
+        if is_of_people(&method, &path) {
             assert_eq!(ask(&reader, &method, &path).await.0, 403, "{method} {path}");
             assert_eq!(ask(&foreign, &method, &path).await.0, 403, "{method} {path}");
         } else if method != Method::GET {
@@ -233,8 +234,60 @@ async fn the_dashboards_session_holds_here_too(pool: PgPool) {
     assert_eq!(ask(&owner, Method::DELETE, &path, &own, None).await.status, 204);
     assert_eq!(ask(&owner, Method::DELETE, &path, &own, None).await.status, 404);
 
+    let shop = Some(json!({ "name": "Shop B" }));
+    let refused = ask(
+        &editor,
+        Method::POST,
+        "/properties",
+        &editor.csrf().await,
+        shop.clone(),
+    )
+    .await;
+    assert_eq!(refused.status, 403);
+    let made = ask(&owner, Method::POST, "/properties", &own, shop).await;
+    assert_eq!(
+        (made.status.as_u16(), &made.body["name"]),
+        (201, &json!("Shop B"))
+    );
+
     app.clock.advance(chrono::TimeDelta::hours(13));
     assert_eq!(ask(&owner, Method::GET, "/me", "", None).await.status, 401);
+}
+
+#[sqlx::test]
+async fn a_user_changes_the_password_and_signs_out_everywhere(pool: PgPool) {
+    let app = TestApp::start(pool).await;
+    let here = Person::signed_in(&app, Role::Viewer).await;
+    let mut there = Person::of(&app);
+    assert_eq!(there.sign_in("viewer@shop.example", PASSWORD).await.status, 303);
+    let post = async |path: &str, body: Value| {
+        let request = app
+            .http
+            .post(app.url(&format!("/api/v1/me/{path}")))
+            .header("cookie", &here.cookie)
+            .header("x-csrf-token", here.csrf().await);
+        Answer::of(request.json(&body)).await
+    };
+    let signed_in = async |person: &Person| {
+        let request = app
+            .http
+            .get(app.url("/api/v1/me"))
+            .header("cookie", &person.cookie);
+        Answer::of(request).await.status == 200
+    };
+    let new = "another horse battery";
+    let short = post("password", json!({ "current": PASSWORD, "new": "short" })).await;
+    assert_eq!(short.faults(), ["new unfit_password"]);
+    let wrong = post("password", json!({ "current": "x", "new": new })).await;
+    assert_eq!(wrong.faults(), ["current wrong_password"]);
+    assert!(signed_in(&there).await);
+    let changed = post("password", json!({ "current": PASSWORD, "new": new })).await;
+    assert_eq!(changed.status, 204, "{changed:?}");
+    assert!(signed_in(&here).await && !signed_in(&there).await);
+    assert_eq!(there.sign_in("viewer@shop.example", PASSWORD).await.status, 401);
+    assert_eq!(there.sign_in("viewer@shop.example", new).await.status, 303);
+    assert_eq!(post("sign-out-everywhere", json!({})).await.status, 204);
+    assert!(!signed_in(&here).await && !signed_in(&there).await);
 }
 
 #[sqlx::test]

@@ -24,8 +24,8 @@ use crate::support::{TestApp, now, purchase};
 type Answers = Arc<dyn Fn(&Value) -> Response + Send + Sync>;
 
 /// A platform that keeps what it is sent.
-struct Double {
-    url: String,
+pub struct Double {
+    pub url: String,
     got: Arc<Mutex<Vec<Value>>>,
     answers: Arc<Mutex<Answers>>,
     _server: AbortOnDropHandle<()>,
@@ -50,7 +50,7 @@ fn received(body: &Value) -> Response {
 }
 
 impl Double {
-    async fn start() -> Self {
+    pub async fn start() -> Self {
         let shared = Shared {
             got: Arc::default(),
             answers: Arc::new(Mutex::new(Arc::new(received))),
@@ -81,7 +81,8 @@ impl Double {
     }
 }
 
-async fn destination(app: &TestApp, url: &str, change: impl FnOnce(&mut Destination)) -> Uuid {
+/// Makes a destination on Meta; `change` says what is not as usual.
+pub async fn destination(app: &TestApp, url: &str, change: impl FnOnce(&mut Destination)) -> Uuid {
     let mut conn = app.pool.acquire().await.unwrap();
     let key = key_of_database(&mut conn, now()).await.unwrap();
     let secrets = trustdata::platform::config::load(None).unwrap().secrets;

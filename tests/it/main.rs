@@ -32,6 +32,7 @@ mod identifiers;
 mod late_match;
 mod log;
 mod parcels;
+mod plans;
 mod postgres_killed;
 mod ranks;
 mod recording;

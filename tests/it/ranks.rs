@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 /// Modules by rank, as in the README. The floor's two do not know each other's business, but `platform` is everybody's.
-const RANKS: [(&str, u8); 23] = [
+const RANKS: [(&str, u8); 24] = [
     ("domain", 0),
     ("platform", 0),
     ("activity", 1),
@@ -19,14 +19,15 @@ const RANKS: [(&str, u8); 23] = [
     ("forwarding", 2),
     ("reports", 2),
     ("settings", 2),
-    ("api", 3),
-    ("collect", 3),
-    ("dashboard", 3),
-    ("stubs", 3),
-    ("webhook", 3),
-    ("cli", 4),
-    ("server", 4),
-    ("lib", 5),
+    ("trials", 3),
+    ("api", 4),
+    ("collect", 4),
+    ("dashboard", 4),
+    ("stubs", 4),
+    ("webhook", 4),
+    ("cli", 5),
+    ("server", 5),
+    ("lib", 6),
 ];
 
 fn rank(module: &str) -> u8 {
@@ -79,7 +80,7 @@ fn imports_go_down() {
                 continue;
             }
             seen += 1;
-            let shell = rank(&module) == 4 && rank(&imported) == 4;
+            let shell = rank(&module) == 5 && rank(&imported) == 5;
             if imported != module && rank(&imported) >= rank(&module) && !shell {
                 wrong.push(format!("{} imports {imported}", inside.display()));
             }
@@ -89,7 +90,7 @@ fn imports_go_down() {
         if !may_have_sql && text.contains("sqlx::query") {
             wrong.push(format!("{} has SQL outside a store", inside.display()));
         }
-        if rank(&module) < 3 && module != "platform" && text.contains("axum::Router") {
+        if rank(&module) < 4 && module != "platform" && text.contains("axum::Router") {
             wrong.push(format!("{} has routes below the doors", inside.display()));
         }
     }

@@ -1,11 +1,20 @@
-//! Who asks.
+//! Who asks; a user's own account.
 
-use serde::Serialize;
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use crate::api::extract::Json;
-use crate::api::principal::{Anybody, Principal};
+use crate::api::Api;
+use crate::api::extract::{Json, Sent, fault, invalid};
+use crate::api::principal::{Anybody, Principal, SignedIn, unavailable};
+use crate::platform::problem::Problem;
+use crate::settings;
+use crate::users::password;
+use crate::users::sign_ins::Refusal;
 
 /// Who asks.
 #[derive(Debug, Serialize, ToSchema)]
@@ -37,4 +46,60 @@ pub async fn show(Anybody(principal): Anybody) -> Json<Me> {
             property_id: None,
         },
     })
+}
+
+/// A user's own password, to be replaced.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewPassword {
+    /// The one that holds.
+    current: String,
+    /// The one that is to hold.
+    #[schema(min_length = 12, max_length = 1024)]
+    new: String,
+}
+
+/// Change one's own password, under the dashboard's session; other sessions of the user end
+#[utoipa::path(post, path = "/me/password", tag = "Access", request_body = NewPassword, responses((status = 204)))]
+pub async fn change_password(
+    State(api): State<Arc<Api>>,
+    signed_in: SignedIn,
+    Sent(sent): Sent<NewPassword>,
+) -> Result<StatusCode, Problem> {
+    password::check(&sent.new)
+        .map_err(|unfit| invalid(vec![fault("new", "unfit_password", unfit.to_string())]))?;
+    let SignedIn { user, token, client } = signed_in;
+    match api.sign_ins.confirm(&user, sent.current, client).await {
+        Ok(()) => {}
+        Err(Refusal::Wrong) => {
+            let wrong = fault("current", "wrong_password", "the current password is another one");
+            return Err(invalid(vec![wrong]));
+        }
+        Err(Refusal::TooMany { retry_after }) => {
+            return Err(Problem::rate_limited("Too many tries.".to_owned(), retry_after));
+        }
+        Err(Refusal::Unavailable(cause)) => {
+            return Err(Problem::unavailable("Nothing was changed.").caused_by(cause));
+        }
+    }
+    let hash = api.hash.hash(sent.new).await;
+    let hash = hash.map_err(|error| Problem::unavailable("Nothing was changed.").caused_by(error))?;
+    let mut conn = api.pool.acquire().await.map_err(unavailable)?;
+    settings::set_password(&mut conn, &user, &hash, &token, &api.clock)
+        .await
+        .map_err(unavailable)?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// End all sessions of one's own, this one too
+#[utoipa::path(post, path = "/me/sign-out-everywhere", tag = "Access", responses((status = 204)))]
+pub async fn sign_out_everywhere(
+    State(api): State<Arc<Api>>,
+    signed_in: SignedIn,
+) -> Result<StatusCode, Problem> {
+    let mut conn = api.pool.acquire().await.map_err(unavailable)?;
+    settings::sign_out_everywhere(&mut conn, &signed_in.user, &api.clock)
+        .await
+        .map_err(unavailable)?;
+    Ok(StatusCode::NO_CONTENT)
 }

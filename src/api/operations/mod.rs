@@ -9,6 +9,7 @@ pub mod me;
 pub mod properties;
 pub mod reports;
 pub mod settings_log;
+pub mod test_events;
 pub mod tokens;
 pub mod users;
 
