@@ -1,0 +1,251 @@
+//! What a platform's answer means for each event of a batch.
+
+use std::collections::HashMap;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use uuid::Uuid;
+
+use super::ASK_AFTER;
+use super::batch::{Batch, without_user_data};
+use super::target::Target;
+use crate::forwarding::parcel::Parcel;
+use crate::forwarding::platforms::{Event, Failure, Name, Verdict};
+use crate::forwarding::retry;
+use crate::forwarding::state::{Reason, State};
+use crate::forwarding::store::{Claimed, Settled};
+use crate::platform::secrets::{self, Sealer};
+
+/// What the answer to a batch makes of it.
+#[derive(Default)]
+pub struct Handled {
+    /// What is decided.
+    pub settled: Vec<Settled>,
+    /// What is to be sent again at once, in other requests.
+    pub again: Vec<Batch>,
+    /// The platform does not work.
+    pub failed: bool,
+    /// Nothing can be sent until somebody mends it.
+    pub broken: Option<String>,
+}
+
+/// What has to be known of a round to read its answers.
+pub struct Reading<'a> {
+    /// Where it was sent.
+    pub target: &'a Target,
+    /// How often each was tried.
+    pub claimed: &'a HashMap<Uuid, Claimed>,
+    /// What they were made of.
+    pub parcels: &'a HashMap<Uuid, Parcel>,
+    /// Seals what was sent.
+    pub sealer: &'a Sealer,
+    /// When it was answered.
+    pub now: DateTime<Utc>,
+}
+
+impl Reading<'_> {
+    /// What becomes of a batch.
+    pub fn handle(&self, batch: Batch, verdict: Verdict) -> Handled {
+        match verdict {
+            Verdict::Accepted {
+                request_id,
+                later,
+                failures,
+            } => self.accepted(&batch, request_id, later, failures),
+            Verdict::Retry { code, after } => Handled {
+                failed: true,
+                settled: self.all(&batch, |event| self.again(event, after, &code)),
+                ..Handled::default()
+            },
+            Verdict::Refused {
+                code,
+                detail,
+                culprits,
+            } => match culprits.is_empty() && batch.events.len() > 1 {
+                true => halved(batch),
+                false => self.refused(batch, &code, detail, culprits),
+            },
+            Verdict::UserDataRefused { code } => self.user_data_refused(&batch, &code),
+            Verdict::Credentials { refresh: true, .. } if !batch.renewed => Handled {
+                again: vec![Batch {
+                    renewed: true,
+                    ..batch
+                }],
+                ..Handled::default()
+            },
+            Verdict::Credentials { code, .. } => self.broken(
+                &batch,
+                format!("the platform does not accept the credentials: {code}"),
+            ),
+            Verdict::Configuration { code, detail } => {
+                let detail = detail.map(|detail| format!(": {detail}")).unwrap_or_default();
+                self.broken(
+                    &batch,
+                    format!("the platform refuses the settings: {code}{detail}"),
+                )
+            }
+        }
+    }
+
+    fn all(&self, batch: &Batch, settle: impl Fn(&Event) -> Settled) -> Vec<Settled> {
+        batch.events.iter().map(settle).collect()
+    }
+
+    fn accepted(
+        &self,
+        batch: &Batch,
+        request_id: Option<String>,
+        later: Option<String>,
+        failures: Vec<Failure>,
+    ) -> Handled {
+        let failures = by_index(failures);
+        let taken = if self.target.name == Name::Ga4 {
+            State::Sent
+        } else {
+            State::Accepted
+        };
+        let settle = |(index, event): (usize, &Event)| match failures.get(&index) {
+            None => Settled {
+                request_id: request_id.clone(),
+                due_at: later.is_some().then(|| self.now + ASK_AFTER),
+                later: later.clone(),
+                ..self.settled(event, taken)
+            },
+            Some(failure) => self.failed(event, failure),
+        };
+        Handled {
+            settled: batch.events.iter().enumerate().map(settle).collect(),
+            ..Handled::default()
+        }
+    }
+
+    /// The culprits die, and the others are sent again without them. Nobody named as a culprit: it is the one event there is.
+    fn refused(&self, batch: Batch, code: &str, detail: Option<String>, culprits: Vec<Failure>) -> Handled {
+        let culprits = by_index(culprits);
+        let mut handled = Handled::default();
+        let mut innocent = Vec::new();
+        for (index, event) in batch.events.into_iter().enumerate() {
+            match culprits.get(&index) {
+                Some(culprit) => handled.settled.push(self.failed(&event, culprit)),
+                None if culprits.is_empty() => {
+                    handled.settled.push(self.dead(&event, code, detail.clone()));
+                }
+                None => innocent.push(event),
+            }
+        }
+        if !innocent.is_empty() {
+            handled.again.push(Batch {
+                events: innocent,
+                without_user_data: batch.without_user_data,
+                renewed: false,
+            });
+        }
+        handled
+    }
+
+    /// Once more without identifiers, where enough is left to know somebody by.
+    fn user_data_refused(&self, batch: &Batch, code: &str) -> Handled {
+        let mut handled = Handled::default();
+        let mut events = Vec::new();
+        for event in &batch.events {
+            let stripped = match batch.without_user_data {
+                true => None,
+                false => self
+                    .parcels
+                    .get(&event.event_id)
+                    .and_then(|parcel| without_user_data(self.target, parcel, self.now)),
+            };
+            match stripped {
+                Some(event) => events.push(event),
+                None => handled.settled.push(self.dead(event, code, None)),
+            }
+        }
+        if !events.is_empty() {
+            handled.again.push(Batch {
+                events,
+                without_user_data: true,
+                renewed: batch.renewed,
+            });
+        }
+        handled
+    }
+
+    fn broken(&self, batch: &Batch, reason: String) -> Handled {
+        Handled {
+            settled: self.all(batch, |event| untried(event, self.now)),
+            broken: Some(reason),
+            ..Handled::default()
+        }
+    }
+
+    fn failed(&self, event: &Event, failure: &Failure) -> Settled {
+        match failure.retry {
+            true => self.again(event, None, &failure.code),
+            false => self.dead(event, &failure.code, failure.detail.clone()),
+        }
+    }
+
+    fn dead(&self, event: &Event, code: &str, detail: Option<String>) -> Settled {
+        Settled {
+            reason: Some(Reason::Refused.as_str()),
+            code: Some(code.to_owned()),
+            answer: detail,
+            ..self.settled(event, State::Dead)
+        }
+    }
+
+    fn again(&self, event: &Event, after: Option<TimeDelta>, code: &str) -> Settled {
+        let claimed = self.claimed.get(&event.event_id);
+        let attempts = claimed.map_or(1, |claimed| claimed.attempts);
+        let asked = after.and_then(|after| after.to_std().ok());
+        Settled {
+            due_at: Some(self.now + retry::wait(attempts, asked, rand::random())),
+            code: Some(code.to_owned()),
+            ..self.settled(event, State::Queued)
+        }
+    }
+
+    fn settled(&self, event: &Event, state: State) -> Settled {
+        let row = secrets::row(self.target.destination.property_id, event.event_id.as_bytes());
+        let notes = event.notes.iter();
+        Settled {
+            sent_at: Some(self.now),
+            // A payload that cannot be kept is no reason to lose what became of it.
+            payload: self.sealer.seal(event.json().as_bytes(), &row).ok(),
+            notes: notes
+                .map(|note| format!("{}: {}", note.field, note.code))
+                .collect(),
+            ..Settled::new(event.event_id, state)
+        }
+    }
+}
+
+/// Back into the queue, as if it had not been tried.
+pub fn untried(event: &Event, now: DateTime<Utc>) -> Settled {
+    Settled {
+        due_at: Some(now),
+        untried: true,
+        ..Settled::new(event.event_id, State::Queued)
+    }
+}
+
+/// Nobody says which one it is: it is looked for by halves, until it is alone.
+fn halved(mut batch: Batch) -> Handled {
+    let right = batch.events.split_off(batch.events.len() / 2);
+    let half = |events| Batch {
+        events,
+        without_user_data: batch.without_user_data,
+        renewed: false,
+    };
+    let left = std::mem::take(&mut batch.events);
+    Handled {
+        again: vec![half(left), half(right)],
+        ..Handled::default()
+    }
+}
+
+fn by_index(failures: Vec<Failure>) -> HashMap<usize, Failure> {
+    failures
+        .into_iter()
+        .map(|failure| (failure.index, failure))
+        .collect()
+}
