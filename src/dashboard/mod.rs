@@ -15,6 +15,7 @@ use sqlx::PgPool;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
+use crate::forwarding::Sender;
 use crate::platform::client_ip::TrustedProxies;
 use crate::platform::clock::Clock;
 use crate::platform::password::SlowHash;
@@ -48,6 +49,8 @@ pub struct Dashboard {
     pub base_url: String,
     /// Test events.
     pub trials: Trials,
+    /// Tries destinations out.
+    pub sender: Sender,
     /// Ends pages that are kept current.
     pub stop: CancellationToken,
     /// Places of pages that are kept current.

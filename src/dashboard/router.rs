@@ -106,6 +106,10 @@ pub fn router(dashboard: Arc<Dashboard>) -> Router {
             "/dashboard/properties/{property_id}/destinations/{destination_id}/replay",
             post(destinations::replay),
         )
+        .route(
+            "/dashboard/properties/{property_id}/destinations/{destination_id}/test",
+            post(destinations::test),
+        )
         .route("/dashboard/properties/{property_id}/log", get(log::page))
         .route("/dashboard/log", get(log::of_installation))
         .route("/dashboard/{*rest}", get(async || Failure::NotFound))

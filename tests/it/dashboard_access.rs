@@ -91,6 +91,11 @@ fn routes() -> Vec<(String, Method, Option<Role>)> {
             post.clone(),
             editor,
         ),
+        (
+            "/dashboard/properties/{property_id}/destinations/{destination_id}/test",
+            post.clone(),
+            editor,
+        ),
         ("/dashboard/properties/{property_id}/log", get.clone(), viewer),
         ("/dashboard/log", get.clone(), owner),
         ("/dashboard/{*rest}", get.clone(), None),

@@ -1,10 +1,13 @@
 //! Pages of what came in: conversions, campaigns, overview, destinations.
 
+use axum::http::StatusCode;
+use axum::response::IntoResponse as _;
 use serde_json::json;
 use sqlx::PgPool;
 use trustdata::users::Role;
 
 use crate::dashboard::Person;
+use crate::forwarding::Double;
 use crate::support::TestApp;
 
 #[sqlx::test]
@@ -126,7 +129,7 @@ const SECRET: &str = r#"{"pixel_id":"1234567890","access_token":"EAAB-very-secre
 
 #[sqlx::test]
 async fn destinations_are_made_paused_and_removed(pool: PgPool) {
-    let app = TestApp::start(pool).await;
+    let (app, double) = (TestApp::start(pool).await, Double::start().await);
     let editor = Person::signed_in(&app, Role::Editor).await;
     let base = format!("/dashboard/properties/{}/destinations", app.property_id);
     let stream = app.attribution_id.to_string();
@@ -138,7 +141,7 @@ async fn destinations_are_made_paused_and_removed(pool: PgPool) {
             ("settings", settings),
             ("topics", topics),
             ("policy", "matched"),
-            ("base_url", ""),
+            ("base_url", double.url.as_str()),
         ];
         editor.send(&base, &fields).await
     };
@@ -161,6 +164,25 @@ async fn destinations_are_made_paused_and_removed(pool: PgPool) {
     let page = editor.get(&format!("{one}?books=1")).await.text;
     assert!(page.contains("lead as enquiry") && page.contains("Meta &#60;b&#62;"));
     assert!(!page.contains("very-secret"));
+    let test = async |code: &str| {
+        let fields = [("topic", "purchase"), ("code", code)];
+        editor.send(&format!("{one}/test"), &fields).await
+    };
+    let untried = test("").await.text;
+    assert!(untried.contains("Nothing was sent: "), "{untried}");
+    assert!(
+        test("TEST1")
+            .await
+            .text
+            .contains("takes it.</strong> It answered 200")
+    );
+    double.answers(|_| {
+        let refused = json!({ "error": { "code": 100, "message": "No such <b>pixel</b>" } });
+        (StatusCode::BAD_REQUEST, axum::Json(refused)).into_response()
+    });
+    let refused = test("TEST1").await.text;
+    assert!(refused.contains("does not take it.</strong> It answered 400") && !refused.contains("<b>pixel"));
+    assert_eq!(test(&"x".repeat(201)).await.status, 422);
     editor
         .send(&format!("{one}/change"), &[("change", "pause")])
         .await;

@@ -67,7 +67,8 @@ impl Double {
         }
     }
 
-    fn answers(&self, with: impl Fn(&Value) -> Response + Send + Sync + 'static) {
+    /// How it answers from now on.
+    pub fn answers(&self, with: impl Fn(&Value) -> Response + Send + Sync + 'static) {
         *self.answers.lock().unwrap() = Arc::new(with);
     }
 

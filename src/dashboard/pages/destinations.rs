@@ -20,10 +20,11 @@ use crate::dashboard::guard::{Allowed, Editor, Form, Posted, Session, Viewer};
 use crate::dashboard::show::{count, day, go, html, time_or};
 use crate::destinations::{Destination, Policy, Topics, store};
 use crate::domain::faults::Fault;
+use crate::domain::topic::Topic;
 use crate::forwarding::listing::{Delivery, Filter, Ledger, Replay};
 use crate::forwarding::platforms::Name;
 use crate::forwarding::state::State as DeliveryState;
-use crate::forwarding::{self, Unfit, Wanted, new_destination, read_topic};
+use crate::forwarding::{self, Tried, Unfit, Wanted, new_destination, read_topic, try_out};
 use crate::platform::db;
 use crate::settings::{self, DestinationChange};
 use crate::streams::{self, Stream};
@@ -32,6 +33,8 @@ use crate::streams::{self, Stream};
 const MOST_STREAMS: i64 = 200;
 /// Dead deliveries that are shown.
 const MOST_DEAD: i64 = 20;
+/// Bytes of a platform's test code.
+const MOST_CODE: usize = 200;
 
 /// A destination in the table.
 struct Row {
@@ -78,9 +81,19 @@ struct One {
     row: Row,
     books: Option<Ledger>,
     dead: Vec<Dead>,
+    beside: Beside,
+    topics: String,
+}
+
+/// What a destination's page shows besides, by what was asked for.
+#[derive(Default)]
+struct Beside {
+    /// The books.
+    with_books: bool,
     /// How many a replay would take up, with what it was asked for.
     counted: Option<(String, Asked)>,
-    topics: String,
+    /// What came of trying it out, or why it was not.
+    tried: Option<Result<Tried, String>>,
 }
 
 /// What a replay is to take up.
@@ -293,8 +306,11 @@ pub async fn one(
     Query(books): Query<Books>,
 ) -> Result<Response, Failure> {
     let destination = find(&dashboard, property_id, destination_id).await?;
-    let with_books = !books.books.is_empty();
-    shown_one(&dashboard, &session, destination, said.word(), with_books, None).await
+    let beside = Beside {
+        with_books: !books.books.is_empty(),
+        ..Beside::default()
+    };
+    shown_one(&dashboard, &session, destination, said.word(), beside).await
 }
 
 async fn shown_one(
@@ -302,8 +318,7 @@ async fn shown_one(
     session: &Session,
     destination: Destination,
     said: Option<&str>,
-    with_books: bool,
-    counted: Option<(String, Asked)>,
+    beside: Beside,
 ) -> Result<Response, Failure> {
     let (property_id, tenant) = (destination.property_id, destination.tenant());
     let frame = Frame::new(dashboard, session, Some(property_id), Place::Destinations).await?;
@@ -316,7 +331,7 @@ async fn shown_one(
         limit: MOST_DEAD,
     };
     let dead = forwarding::store::list(&mut conn, &[tenant], &filter).await?;
-    let books = match with_books {
+    let books = match beside.with_books {
         true => forwarding::store::ledger(&mut conn, tenant)
             .await?
             .into_iter()
@@ -344,7 +359,7 @@ async fn shown_one(
         row: row(destination, &names),
         books,
         dead: dead.collect(),
-        counted,
+        beside,
         topics,
     }))
 }
@@ -416,6 +431,34 @@ pub async fn replay(
         since: text("since"),
         until: text("until"),
     };
-    let counted = Some((count(found), asked));
-    shown_one(&dashboard, &posted.session, destination, None, false, counted).await
+    let beside = Beside {
+        counted: Some((count(found), asked)),
+        ..Beside::default()
+    };
+    shown_one(&dashboard, &posted.session, destination, None, beside).await
+}
+
+/// `POST .../destinations/{destination_id}/test`: sends a made-up event in the platform's own validation or test mode.
+pub async fn test(
+    State(dashboard): State<Arc<Dashboard>>,
+    Path((property_id, destination_id)): Path<(Uuid, Uuid)>,
+    posted: Posted<Editor>,
+) -> Result<Response, Failure> {
+    let destination = find(&dashboard, property_id, destination_id).await?;
+    let topic: Topic = posted
+        .form
+        .text("topic")
+        .parse()
+        .map_err(|_| Failure::BadForm("Choose a topic."))?;
+    let code = Some(posted.form.text("code")).filter(|code| !code.is_empty());
+    if code.is_some_and(|code| code.len() > MOST_CODE) {
+        return Err(Failure::BadForm("The code is too long."));
+    }
+    let (sender, sealer, now) = (&dashboard.sender, &dashboard.sealer, dashboard.clock.now());
+    let tried = try_out(destination.clone(), topic, code, sender, sealer, now).await;
+    let beside = Beside {
+        tried: Some(tried.map_err(|not| not.to_string())),
+        ..Beside::default()
+    };
+    shown_one(&dashboard, &posted.session, destination, None, beside).await
 }
