@@ -239,7 +239,7 @@ async fn sum(conn: &mut PgConnection, property_id: Uuid, table: &mut Table) {
     let started = Instant::now();
     let mut events = 0;
     loop {
-        let rolled = rollup::roll(conn, property_id).await.unwrap();
+        let rolled = rollup::roll(conn, property_id, rollup::BATCH).await.unwrap();
         events += rolled.events;
         if !rolled.more {
             break;

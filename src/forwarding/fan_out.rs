@@ -15,9 +15,6 @@ use crate::destinations::outbox::{self, Outgoing};
 use crate::destinations::{self, Destination};
 use crate::platform::secrets::Sealer;
 
-/// Conversions in one transaction, at most.
-const BATCH: i64 = 500;
-
 /// What fanning out came to.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct FannedOut {
@@ -27,14 +24,15 @@ pub struct FannedOut {
     pub more: bool,
 }
 
-/// Takes a batch of conversions out of the outbox and plans their deliveries, in one transaction.
+/// Takes at most `most` conversions out of the outbox and plans their deliveries, in one transaction.
 pub async fn fan_out(
     conn: &mut PgConnection,
+    most: usize,
     sealer: &Sealer,
     now: DateTime<Utc>,
 ) -> Result<FannedOut, sqlx::Error> {
     let mut transaction = conn.begin().await?;
-    let outgoing = outbox::store::take(&mut transaction, BATCH).await?;
+    let outgoing = outbox::store::take(&mut transaction, most as i64).await?;
     if outgoing.is_empty() {
         return Ok(FannedOut::default());
     }
@@ -86,7 +84,7 @@ pub async fn fan_out(
         .filter(|delivery| delivery.state == State::Queued.as_str());
     Ok(FannedOut {
         queued: queued.count() as u64,
-        more: outgoing.len() as i64 == BATCH,
+        more: outgoing.len() == most,
     })
 }
 

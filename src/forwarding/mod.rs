@@ -7,7 +7,6 @@ pub mod fan_out;
 mod lane;
 pub mod listing;
 mod new_destination;
-mod pace;
 pub mod parcel;
 pub mod plan;
 pub mod platforms;
@@ -23,7 +22,6 @@ mod worker;
 
 pub use lane::Context;
 pub use new_destination::{Unfit, Wanted, new_destination, read_topic};
-pub use pace::Pace;
 pub use preview::{Preview, Previewer};
 pub use replay::replay;
 pub use sender::Sender;

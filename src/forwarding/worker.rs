@@ -15,6 +15,8 @@ use crate::destinations::outbox::Bell;
 
 /// How often is looked for what another instance wrote, and for what is due again.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
+/// Conversions that are fanned out in one transaction, at most.
+const AT_ONCE: usize = 500;
 
 /// Fans out, and runs lanes, at most `most_lanes` at a time; ends when the service stops and what was under way is settled.
 pub async fn run(context: Arc<Context>, bell: Bell, most_lanes: usize) {
@@ -27,10 +29,12 @@ pub async fn run(context: Arc<Context>, bell: Bell, most_lanes: usize) {
 
 async fn fan_out_all(context: &Context, bell: &Bell, planned: &Notify) {
     while !context.stop.is_cancelled() {
-        context.pace.step(&context.stop).await;
+        let Some(turn) = context.turn().await else {
+            return;
+        };
         let fan = async {
             let mut conn = context.pool.acquire().await?;
-            fan_out(&mut conn, &context.sealer, context.clock.now()).await
+            fan_out(&mut conn, turn.of(AT_ONCE), &context.sealer, context.clock.now()).await
         };
         match fan.await {
             Ok(fanned) => {

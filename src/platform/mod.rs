@@ -12,6 +12,7 @@ pub mod http_body;
 pub mod last_noted;
 pub mod marks;
 pub mod outbound;
+pub mod pace;
 pub mod password;
 pub mod problem;
 pub mod rate;

@@ -26,6 +26,7 @@ use crate::platform::db;
 use crate::platform::group_commit::Writers;
 use crate::platform::last_noted::LastNoted;
 use crate::platform::outbound::Outbound;
+use crate::platform::pace::Pace;
 use crate::platform::password::SlowHash;
 use crate::platform::rate;
 use crate::platform::secrets::{Sealer, key_of_database};
@@ -102,7 +103,8 @@ impl App {
             Arc::clone(&salts),
         ));
         endless.spawn(background::late_matches(background.clone(), clock.clone()));
-        endless.spawn(background::report_sums(background.clone()));
+        let pace = Arc::new(Pace::behind(recorder.depth()));
+        endless.spawn(background::report_sums(background.clone(), Arc::clone(&pace)));
         endless.spawn(background::gauges(
             pool.clone(),
             recorder.clone(),
@@ -119,7 +121,7 @@ impl App {
             sender: sender.clone(),
             sealer: sealer.clone(),
             clock: clock.clone(),
-            pace: forwarding::Pace::new(recorder.depth()),
+            pace,
             stop: stop.clone(),
         };
         draining.spawn(forwarding::run(Arc::new(context), bell, config.forwarding.lanes));

@@ -13,6 +13,7 @@ use crate::activity;
 use crate::conversions::{self, Recorder};
 use crate::platform::clock::Clock;
 use crate::platform::daily_salts::DailySalts;
+use crate::platform::pace::Pace;
 use crate::reports;
 use crate::sessions::tracking::Tracker;
 use crate::streams;
@@ -78,13 +79,13 @@ pub async fn late_matches(pool: PgPool, clock: Clock) {
 }
 
 /// Works what was recorded into the sums of the reports; all of it, each second.
-pub async fn report_sums(pool: PgPool) {
+pub async fn report_sums(pool: PgPool, pace: Arc<Pace>) {
     let summed = metrics::counter!("trustdata_report_events_total");
     let mut tick = tokio::time::interval(Duration::from_secs(1));
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tick.tick().await;
-        match reports::rollup::roll_all(&pool).await {
+        match reports::rollup::roll_all(&pool, &pace).await {
             Ok(events) => summed.increment(events),
             Err(error) => tracing::warn!(%error, "what was recorded is not all in the sums of the reports"),
         }

@@ -6,6 +6,7 @@ use chrono::TimeDelta;
 use rust_decimal::Decimal;
 use serde_json::{Value, json};
 use sqlx::PgPool;
+use trustdata::platform::pace::Pace;
 use trustdata::platform::secrets::{Sealer, key_of_database};
 use trustdata::reports::campaigns::{self, Dimension, Query};
 use trustdata::reports::conversions::{self, Cursor, Detail, Filter, MatchFilter, Personal};
@@ -414,7 +415,7 @@ async fn campaigns_have_what_was_just_recorded_and_the_same_once_it_is_summed(po
 /// Works in what waits, beside the service's own task.
 async fn summed(app: &TestApp) {
     for _ in 0..500 {
-        rollup::roll_all(&app.pool).await.unwrap();
+        rollup::roll_all(&app.pool, &Pace::free()).await.unwrap();
         if app.count("credit_changes").await == 0 {
             return;
         }

@@ -6,6 +6,7 @@ use serde_json::json;
 use sqlx::PgPool;
 use trustdata::domain::landing::Landing;
 use trustdata::domain::tenant::Tenant;
+use trustdata::platform::pace::Pace;
 use trustdata::reports::overview::{Overview, Query, Step, Trouble, Unhealthy, overview, unhealthy};
 use trustdata::reports::{Model, Window, rollup};
 
@@ -58,7 +59,7 @@ async fn conversions_revenue_match_rate_and_refusals_over_time(pool: PgPool) {
 
     for summed in [false, true] {
         if summed {
-            rollup::roll_all(&app.pool).await.unwrap();
+            rollup::roll_all(&app.pool, &Pace::free()).await.unwrap();
         }
         let seen = look(&app, Step::Day, 3).await;
         assert_eq!(seen.points.len(), 3);

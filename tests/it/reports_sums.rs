@@ -199,9 +199,13 @@ impl World {
     }
 
     async fn roll(&self) -> rollup::Rolled {
-        rollup::roll(&mut self.pool.acquire().await.unwrap(), self.property_id)
-            .await
-            .unwrap()
+        rollup::roll(
+            &mut self.pool.acquire().await.unwrap(),
+            self.property_id,
+            rollup::BATCH,
+        )
+        .await
+        .unwrap()
     }
 
     async fn store(&mut self, event: Event) {

@@ -16,7 +16,6 @@ use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::pace::Pace;
 use super::parcel::Parcel;
 use super::platforms::{Later, Name, Verdict};
 use super::retry::Breaker;
@@ -27,6 +26,7 @@ use super::store::{self, Claimed, Settled};
 use crate::destinations;
 use crate::domain::topic::Topic;
 use crate::platform::clock::Clock;
+use crate::platform::pace::{Pace, Turn};
 use crate::platform::secrets::Sealer;
 use batch::{Batch, batches, prepare};
 use target::Target;
@@ -59,9 +59,19 @@ pub struct Context {
     /// The time.
     pub clock: Clock,
     /// Lets webhooks go first.
-    pub pace: Pace,
+    pub pace: Arc<Pace>,
     /// Told to stop: what is under way is finished, nothing more is begun.
     pub stop: CancellationToken,
+}
+
+impl Context {
+    /// Waits for a turn; none when the service stops.
+    pub async fn turn(&self) -> Option<Turn> {
+        tokio::select! {
+            turn = self.pace.turn() => Some(turn),
+            () = self.stop.cancelled() => None,
+        }
+    }
 }
 
 /// One destination's lane.
@@ -98,8 +108,10 @@ impl Lane {
     /// Works until nothing is due, or the service stops.
     pub async fn run(mut self) {
         while !self.context.stop.is_cancelled() {
-            self.context.pace.step(&self.context.stop).await;
-            let wait = match self.round().await {
+            let Some(turn) = self.context.turn().await else {
+                return;
+            };
+            let wait = match self.round(turn).await {
                 Ok(Round::Worked) => continue,
                 Ok(Round::Idle) => return,
                 Ok(Round::Pause(wait)) => wait,
@@ -115,7 +127,7 @@ impl Lane {
         }
     }
 
-    async fn round(&mut self) -> Result<Round, sqlx::Error> {
+    async fn round(&mut self, turn: Turn) -> Result<Round, sqlx::Error> {
         let Some(target) = self.target().await? else {
             return Ok(Round::Idle);
         };
@@ -124,7 +136,7 @@ impl Lane {
         let at_once = if limits.events >= MANY { 1 } else { AT_ONCE };
         let most = match self.breaker.is_cautious() {
             true => 1,
-            false => (limits.events * at_once * 4).min(MOST_CLAIMED),
+            false => turn.of((limits.events * at_once * 4).min(MOST_CLAIMED)),
         };
         let (now, lease) = (self.context.clock.now(), self.context.clock.new_id());
         let mut conn = self.context.pool.acquire().await?;

@@ -16,5 +16,5 @@ mod sums;
 pub use changes::rebuild;
 pub use gather::{Unsummed, unsummed};
 pub use place::{DIMENSION_SETS, Place};
-pub use roller::{Rolled, roll, roll_all};
+pub use roller::{BATCH, Rolled, roll, roll_all};
 pub use sums::{DayKey, DaySums, Deltas, HourKey, HourSums};

@@ -5,9 +5,10 @@ use uuid::Uuid;
 
 use super::gather::unsummed;
 use super::{changes, store};
+use crate::platform::pace::Pace;
 
 /// Conversions in one transaction, about.
-const BATCH: usize = 4000;
+pub const BATCH: usize = 2000;
 /// Properties that are asked for at a time.
 const PAGE: i64 = 200;
 
@@ -20,14 +21,14 @@ pub struct Rolled {
     pub more: bool,
 }
 
-/// Works the oldest changes of a property into its sums, and deletes them, in one transaction. Where another instance is at it, it is left to
+/// Works the oldest changes of a property, about `most` conversions, into its sums, and deletes them, in one transaction. Where another instance is at it, it is left to
 /// that one.
-pub async fn roll(conn: &mut PgConnection, property_id: Uuid) -> Result<Rolled, sqlx::Error> {
+pub async fn roll(conn: &mut PgConnection, property_id: Uuid, most: usize) -> Result<Rolled, sqlx::Error> {
     let mut transaction = conn.begin().await?;
     if !store::lock(&mut transaction, property_id).await? {
         return Ok(Rolled::default());
     }
-    let found = unsummed(&mut transaction, property_id, BATCH).await?;
+    let found = unsummed(&mut transaction, property_id, most).await?;
     if found.change_ids.is_empty() {
         return Ok(Rolled::default());
     }
@@ -44,7 +45,7 @@ pub async fn roll(conn: &mut PgConnection, property_id: Uuid) -> Result<Rolled, 
 
 /// Works all changes of all properties into their sums, a transaction from each in turn, so that none waits for a busy one; past those where it
 /// fails. The conversions worked in, or the last failure.
-pub async fn roll_all(pool: &PgPool) -> Result<u64, sqlx::Error> {
+pub async fn roll_all(pool: &PgPool, pace: &Pace) -> Result<u64, sqlx::Error> {
     let (mut events, mut failed) = (0, None);
     let mut after = Uuid::nil();
     let mut more = false;
@@ -60,7 +61,8 @@ pub async fn roll_all(pool: &PgPool) -> Result<u64, sqlx::Error> {
         };
         after = *last;
         for property_id in properties {
-            match roll(&mut *pool.acquire().await?, property_id).await {
+            let most = pace.turn().await.of(BATCH);
+            match roll(&mut *pool.acquire().await?, property_id, most).await {
                 Ok(rolled) => {
                     events += rolled.events as u64;
                     more |= rolled.more;
