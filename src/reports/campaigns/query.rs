@@ -150,14 +150,18 @@ impl Query {
         bits.fold(self.filtered(), |set, bit| set | bit)
     }
 
-    /// A day's sums with conversions as they count under a set of dimensions.
+    /// A day's sums by the models that are asked for, with conversions as they count under a set of dimensions.
     pub(super) fn seen(&self, sums: &DaySums, set: usize) -> Sums {
-        Sums {
+        let mut seen = Sums {
             touched: sums.touched[set],
-            credit: sums.credit,
-            gross: sums.gross,
-            refunds: sums.refunds,
+            ..Sums::default()
+        };
+        for place in self.models.iter().map(|model| model.index()) {
+            seen.credit[place] = sums.credit[place];
+            seen.gross[place] = sums.gross[place];
+            seen.refunds[place] = sums.refunds[place];
         }
+        seen
     }
 
     /// Whether what is summed under this key is asked for.

@@ -7,36 +7,48 @@ use sqlx::PgConnection;
 
 use super::query::{Dimension, Filter, GroupKey, Query};
 use super::sums::Sums;
+use crate::reports::model::Model;
 
-/// A sum as it comes from the database: whole numbers beyond 64 bits as text.
+/// A sum as it comes from the database: an element for each model that is asked for, in their order, and null for those that are not; whole
+/// numbers beyond 64 bits as text.
 struct Summed {
     touched: i64,
-    credit: Vec<i64>,
-    gross: Vec<String>,
-    refunds: Vec<String>,
+    credit: Vec<Option<i64>>,
+    gross: Vec<Option<String>>,
+    refunds: Vec<Option<String>>,
 }
 
 impl Summed {
-    fn read(self) -> Result<Sums, sqlx::Error> {
-        Ok(Sums {
+    fn read(self, models: &[Model]) -> Result<Sums, sqlx::Error> {
+        let mut sums = Sums {
             touched: self.touched,
-            credit: self.credit.try_into().map_err(|_| bad())?,
-            gross: numbers(&self.gross)?,
-            refunds: numbers(&self.refunds)?,
-        })
+            ..Sums::default()
+        };
+        for (model, credit) in models.iter().zip(self.credit) {
+            sums.credit[model.index()] = credit.ok_or_else(bad)?;
+        }
+        for (model, gross) in models.iter().zip(self.gross) {
+            sums.gross[model.index()] = number(gross)?;
+        }
+        for (model, refunds) in models.iter().zip(self.refunds) {
+            sums.refunds[model.index()] = number(refunds)?;
+        }
+        Ok(sums)
     }
 }
 
-fn numbers(texts: &[String]) -> Result<[i128; 5], sqlx::Error> {
-    let mut numbers = [0; 5];
-    for (number, text) in numbers.iter_mut().zip(texts) {
-        *number = text.parse().map_err(|_| bad())?;
-    }
-    Ok(numbers)
+fn number(text: Option<String>) -> Result<i128, sqlx::Error> {
+    text.and_then(|text| text.parse().ok()).ok_or_else(bad)
 }
 
 fn bad() -> sqlx::Error {
     sqlx::Error::Decode("a sum is not a whole number".into())
+}
+
+/// Where the models that are asked for are in arrays of the database. One that is not asked for is beyond the end of this array, and nothing is
+/// read of it there.
+fn places(models: &[Model]) -> Vec<i32> {
+    models.iter().map(|model| model.index() as i32 + 1).collect()
 }
 
 /// A group with its sums, and the conversions that it adds to the total.
@@ -54,25 +66,25 @@ pub async fn groups(conn: &mut PgConnection, query: &Query, most: usize) -> Resu
         medium,
         campaign,
     } = &query.filter;
-    let first = query.models[0].index();
     let rows = sqlx::query!(
         r#"select channel is not null as "attributed!",
                case when $10 then channel end as channel, case when $11 then source end as source,
                case when $12 then medium end as medium, case when $13 then campaign end as campaign, currency,
                sum(touched[$14])::bigint as "touched!", sum(touched[$15])::bigint as "counted!",
-               array[sum(credit[1])::bigint, sum(credit[2])::bigint, sum(credit[3])::bigint, sum(credit[4])::bigint,
-                   sum(credit[5])::bigint] as "credit!",
-               array[sum(gross[1])::text, sum(gross[2])::text, sum(gross[3])::text, sum(gross[4])::text, sum(gross[5])::text] as "gross!",
-               array[sum(refunds[1])::text, sum(refunds[2])::text, sum(refunds[3])::text, sum(refunds[4])::text,
-                   sum(refunds[5])::text] as "refunds!"
-           from report_days
+               array[sum(credit[m.at[1]])::bigint, sum(credit[m.at[2]])::bigint, sum(credit[m.at[3]])::bigint, sum(credit[m.at[4]])::bigint,
+                   sum(credit[m.at[5]])::bigint] as "credit!: Vec<Option<i64>>",
+               array[sum(gross[m.at[1]])::text, sum(gross[m.at[2]])::text, sum(gross[m.at[3]])::text, sum(gross[m.at[4]])::text,
+                   sum(gross[m.at[5]])::text] as "gross!: Vec<Option<String>>",
+               array[sum(refunds[m.at[1]])::text, sum(refunds[m.at[2]])::text, sum(refunds[m.at[3]])::text, sum(refunds[m.at[4]])::text,
+                   sum(refunds[m.at[5]])::text] as "refunds!: Vec<Option<String>>"
+           from report_days cross join (select $16::int[] as at) m
            where property_id = $1 and day >= $2 and day < $3
              and ($4::uuid is null or attribution_id = $4) and ($5::text is null or topic = $5)
              and ($6::text is null or channel = $6) and ($7::text is null or coalesce(source, '') = $7)
              and ($8::text is null or coalesce(medium, '') = $8) and ($9::text is null or coalesce(campaign, '') = $9)
              and (channel is not null or coalesce($6, $7, $8, $9) is null)
            group by 1, 2, 3, 4, 5, 6
-           order by sum(credit[$16]) desc, 1, 2, 3, 4, 5, 6
+           order by sum(credit[m.at[1]]) desc, 1, 2, 3, 4, 5, 6
            limit $17"#,
         query.property_id,
         query.window.from,
@@ -89,7 +101,7 @@ pub async fn groups(conn: &mut PgConnection, query: &Query, most: usize) -> Resu
         query.is_by(Dimension::Campaign),
         query.told_apart() as i32 + 1,
         query.filtered() as i32 + 1,
-        first as i32 + 1,
+        &places(&query.models),
         most as i64,
     )
     .fetch_all(conn)
@@ -111,7 +123,7 @@ pub async fn groups(conn: &mut PgConnection, query: &Query, most: usize) -> Resu
                 campaign: row.campaign,
                 currency: row.currency,
             },
-            sums: summed.read()?,
+            sums: summed.read(&query.models)?,
             counted: row.counted,
         });
     }
@@ -132,12 +144,13 @@ pub async fn days(
     } = &query.filter;
     let rows = sqlx::query!(
         r#"select case when $10 then day end as day, currency, sum(touched[$11])::bigint as "touched!",
-               array[sum(credit[1])::bigint, sum(credit[2])::bigint, sum(credit[3])::bigint, sum(credit[4])::bigint,
-                   sum(credit[5])::bigint] as "credit!",
-               array[sum(gross[1])::text, sum(gross[2])::text, sum(gross[3])::text, sum(gross[4])::text, sum(gross[5])::text] as "gross!",
-               array[sum(refunds[1])::text, sum(refunds[2])::text, sum(refunds[3])::text, sum(refunds[4])::text,
-                   sum(refunds[5])::text] as "refunds!"
-           from report_days
+               array[sum(credit[m.at[1]])::bigint, sum(credit[m.at[2]])::bigint, sum(credit[m.at[3]])::bigint, sum(credit[m.at[4]])::bigint,
+                   sum(credit[m.at[5]])::bigint] as "credit!: Vec<Option<i64>>",
+               array[sum(gross[m.at[1]])::text, sum(gross[m.at[2]])::text, sum(gross[m.at[3]])::text, sum(gross[m.at[4]])::text,
+                   sum(gross[m.at[5]])::text] as "gross!: Vec<Option<String>>",
+               array[sum(refunds[m.at[1]])::text, sum(refunds[m.at[2]])::text, sum(refunds[m.at[3]])::text, sum(refunds[m.at[4]])::text,
+                   sum(refunds[m.at[5]])::text] as "refunds!: Vec<Option<String>>"
+           from report_days cross join (select $12::int[] as at) m
            where property_id = $1 and day >= $2 and day < $3
              and ($4::uuid is null or attribution_id = $4) and ($5::text is null or topic = $5)
              and ($6::text is null or channel = $6) and ($7::text is null or coalesce(source, '') = $7)
@@ -155,6 +168,7 @@ pub async fn days(
         campaign.as_deref(),
         each_day,
         query.filtered() as i32 + 1,
+        &places(&query.models),
     )
     .fetch_all(conn)
     .await?;
@@ -166,7 +180,7 @@ pub async fn days(
             gross: row.gross,
             refunds: row.refunds,
         };
-        days.insert((row.day, row.currency), summed.read()?);
+        days.insert((row.day, row.currency), summed.read(&query.models)?);
     }
     Ok(days)
 }

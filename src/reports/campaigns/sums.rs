@@ -4,7 +4,7 @@ use super::query::Query;
 use super::{Figures, Model};
 use crate::reports::amount::{share, weighted};
 
-/// Sums of a group, conversions by the one set of dimensions that counts in it.
+/// Sums of a group, conversions by the one set of dimensions that counts in it. Models that are not asked for have nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Sums {
     pub touched: i64,

@@ -18,7 +18,7 @@ pub async fn hours(
 ) -> Result<Vec<(HourKey, HourSums)>, sqlx::Error> {
     let (from, until) = query.window.moments();
     let rows = sqlx::query!(
-        r#"select to_timestamp(floor(extract(epoch from hour) / $5::bigint) * $5::bigint) as "at!", topic, currency,
+        r#"select date_bin(make_interval(secs => $5::bigint), hour, 'epoch') as "at!", topic, currency,
                sum(conversions)::bigint as "conversions!", sum(matched)::bigint as "matched!", sum(gross)::text as "gross!",
                sum(refunds)::text as "refunds!"
            from report_hours
@@ -59,7 +59,7 @@ pub async fn hours(
 pub async fn refused(conn: &mut PgConnection, query: &Query, step: i64) -> Result<Vec<Refused>, sqlx::Error> {
     let (from, until) = query.window.moments();
     let rows = sqlx::query!(
-        r#"select to_timestamp(floor(extract(epoch from a.at) / $6::bigint) * $6::bigint) as "at!", a.status, sum(a.requests)::bigint as "requests!"
+        r#"select date_bin(make_interval(secs => $6::bigint), a.at, 'epoch') as "at!", a.status, sum(a.requests)::bigint as "requests!"
            from (select attribution_id from streams where property_id = $1 and ($2::uuid is null or attribution_id = $2)
                  order by created_at limit $5) s
            join activity a on a.property_id = $1 and a.attribution_id = s.attribution_id and a.activity_id >= $3 and a.activity_id < $4
