@@ -92,8 +92,12 @@
       link();
     } else {
       visitorId = null;
-      if (consent.analytics === false) [VISITOR, USER].forEach(name => keep(name)); // unknown removes nothing
+      forget();
     }
+  }
+
+  function forget() {
+    if (consent.analytics === false) [VISITOR, USER].forEach(name => keep(name)); // unknown removes nothing
   }
 
   function setUserId(id) {
@@ -195,6 +199,7 @@
         keepalive: event.body.length < 20000 // refused past 64 KiB
       });
       status = response.status;
+      forget(); // a yes taken back meanwhile: the answer may have set the cookie anew
       learn((await response.json()).visitor_id, event.anonymous);
     } catch (error) {
       log(error);
