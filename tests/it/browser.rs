@@ -306,7 +306,10 @@ async fn an_answer_under_way_does_not_outlive_the_yes(pool: PgPool) {
         )
         .await;
     visit.browser.run("release()").await;
-    visit.browser.wait_for("typeof window.answered === 'string'").await;
+    visit
+        .browser
+        .wait_for("typeof window.answered === 'string'")
+        .await;
     visit.nothing_kept().await;
     let came_back = visit.browser.run("return window.answered").await;
     assert!(came_back.as_str().unwrap().contains("_trdt_vid="), "{came_back}");
