@@ -1,7 +1,7 @@
 //! Self-hosted server-side conversion tracking: a merchant's back end POSTs a conversion; the service finds the ad click that led to it,
 //! credits the campaign, and keeps the proof.
 //!
-//! Ranks, each importing only from below (held by a test): `domain`, `platform` < features < pipeline < rehearsal < doors < shell.
+//! Ranks, each importing only from below (held by a test): `domain`, `platform` < features < pipeline < over it < doors < shell.
 
 // 0 floor
 pub mod domain;
@@ -21,7 +21,8 @@ pub mod conversions;
 pub mod forwarding;
 pub mod reports;
 pub mod settings;
-// 3 rehearsal
+// 3 over the pipeline
+pub mod retention;
 pub mod trials;
 // 4 doors
 pub mod api;

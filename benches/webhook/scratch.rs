@@ -107,12 +107,7 @@ impl Scratch {
         let mut all = Vec::new();
         for n in 0..count {
             let created_at = clock.now();
-            let property = streams::Property {
-                unknown_consent_granted: false,
-                property_id: clock.new_id(),
-                name: format!("Shop {n}"),
-                created_at,
-            };
+            let property = streams::Property::new(format!("Shop {n}"), &clock);
             streams::store::insert_property(&mut transaction, &property)
                 .await
                 .unwrap();

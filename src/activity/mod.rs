@@ -2,7 +2,6 @@
 
 mod filer;
 mod flood;
-mod retention;
 pub mod store;
 
 use chrono::{DateTime, Utc};
@@ -11,7 +10,6 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 pub use filer::{Filer, start as start_filer};
-pub use retention::keep_short;
 
 /// What became of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]

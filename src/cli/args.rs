@@ -1,9 +1,11 @@
 //! What the command line takes.
 
 use std::net::SocketAddr;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
 use chrono::{DateTime, Utc};
+use clap::builder::RangedI64ValueParser;
 use clap::{Args as ClapArgs, Parser, Subcommand};
 use url::Url;
 use uuid::Uuid;
@@ -17,6 +19,7 @@ use crate::forwarding::read_topic;
 use crate::forwarding::state::State;
 use crate::keys::{DEFAULT_RATE_LIMIT, MOST_RATE_LIMIT};
 use crate::platform::config::Config;
+use crate::streams::{KEEP_DAYS, KEEP_PERSONAL_DAYS};
 use crate::stubs::WebhookKey;
 use crate::tokens::Scope;
 use crate::users::{Role, is_email};
@@ -200,9 +203,23 @@ pub(super) enum PropertyCommand {
         /// What a consent that nobody told counts as when conversions are forwarded. Denied unless set; granting it is for you to answer for.
         #[arg(long, value_enum)]
         unknown_consent: Option<UnknownConsent>,
+        /// Days that audit rows are kept.
+        #[arg(long, value_name = "DAYS", value_parser = days(KEEP_DAYS))]
+        keep_activity_days: Option<i16>,
+        /// Days that personal data is kept after the last delivery; a visitor's address and browser, after the lookback.
+        #[arg(long, value_name = "DAYS", value_parser = days(KEEP_PERSONAL_DAYS))]
+        keep_personal_days: Option<i16>,
+        /// Days that sessions are kept after the lookback.
+        #[arg(long, value_name = "DAYS", value_parser = days(KEEP_DAYS))]
+        keep_sessions_days: Option<i16>,
         #[command(flatten)]
         output: Output,
     },
+}
+
+/// A number of days among those allowed.
+fn days(allowed: RangeInclusive<i16>) -> RangedI64ValueParser<i16> {
+    clap::value_parser!(i16).range(i64::from(*allowed.start())..=i64::from(*allowed.end()))
 }
 
 /// What a consent that nobody told counts as.

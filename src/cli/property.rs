@@ -9,7 +9,7 @@ use crate::settings::{self, Actor, PropertyChange};
 use crate::streams::{Property, store};
 
 impl Row for Property {
-    const HEAD: &'static [&'static str] = &["property_id", "name", "unknown_consent", "created_at"];
+    const HEAD: &'static [&'static str] = &["property_id", "name", "unknown_consent", "keeps", "created_at"];
 
     fn cells(&self) -> Vec<String> {
         vec![
@@ -21,6 +21,10 @@ impl Row for Property {
                 "denied"
             }
             .to_owned(),
+            format!(
+                "activity {} d, personal {} d, sessions {} d",
+                self.keep_activity_days, self.keep_personal_days, self.keep_sessions_days
+            ),
             time(self.created_at),
         ]
     }
@@ -42,11 +46,17 @@ pub(super) async fn run(config: &Config, command: PropertyCommand) -> Result<(),
             property_id,
             name,
             unknown_consent,
+            keep_activity_days,
+            keep_personal_days,
+            keep_sessions_days,
             output,
         } => {
             let change = PropertyChange {
                 name,
                 unknown_consent_granted: unknown_consent.map(|sent| sent == UnknownConsent::Granted),
+                keep_activity_days,
+                keep_personal_days,
+                keep_sessions_days,
             };
             let clock = Clock::system();
             let changed =

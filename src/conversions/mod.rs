@@ -2,6 +2,7 @@
 
 mod late_match;
 mod outcome;
+pub mod personal;
 mod preview;
 mod record;
 mod recorder;

@@ -8,6 +8,7 @@ mod lane;
 pub mod listing;
 mod new_destination;
 pub mod parcel;
+pub mod payloads;
 pub mod plan;
 pub mod platforms;
 mod preview;

@@ -134,7 +134,6 @@ pub struct Auth {
 #[expect(missing_docs, reason = "config/default.toml is the manual")]
 pub struct Activity {
     pub refused_per_minute: u32,
-    pub retention_days: u16,
 }
 
 /// `[forwarding]`
@@ -355,11 +354,6 @@ fn check(config: &Config, figment: &Figment) -> Vec<String> {
             "1 or more",
         ),
         (
-            "activity.retention_days",
-            (1..=3650).contains(&config.activity.retention_days),
-            "1 to 3,650",
-        ),
-        (
             "forwarding.lanes",
             (1..=10_000).contains(&config.forwarding.lanes),
             "1 to 10,000",
@@ -508,13 +502,13 @@ mod tests {
             let error = load(Some(Path::new("t.toml"))).unwrap_err().to_string();
             assert!(error.contains("server.listne (file"), "{error}");
             jail.create_file("t.toml", "[recorder]\nwriters = 0\n")?;
-            jail.set_env("TRUSTDATA__ACTIVITY__RETENTION_DAYS", "0");
+            jail.set_env("TRUSTDATA__ACTIVITY__REFUSED_PER_MINUTE", "0");
             let error = load(Some(Path::new("t.toml"))).unwrap_err().to_string();
             assert!(error.contains("recorder.writers (file"), "{error}");
             assert!(error.contains("t.toml"), "{error}");
             assert!(
                 error.contains(
-                    "activity.retention_days (environment variable TRUSTDATA__ACTIVITY__RETENTION_DAYS)"
+                    "activity.refused_per_minute (environment variable TRUSTDATA__ACTIVITY__REFUSED_PER_MINUTE)"
                 ),
                 "{error}"
             );

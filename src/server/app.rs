@@ -96,14 +96,14 @@ impl App {
         .await?;
         endless.spawn(listening);
         let background = db::background_pool(&config.database)?;
+        let pace = Arc::new(Pace::behind(recorder.depth()));
         endless.spawn(background::retention(
             background.clone(),
             clock.clone(),
-            config.activity.retention_days,
+            Arc::clone(&pace),
             Arc::clone(&salts),
         ));
         endless.spawn(background::late_matches(background.clone(), clock.clone()));
-        let pace = Arc::new(Pace::behind(recorder.depth()));
         endless.spawn(background::report_sums(background.clone(), Arc::clone(&pace)));
         endless.spawn(background::gauges(
             pool.clone(),

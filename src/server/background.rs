@@ -3,53 +3,30 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::PgPool;
 use tokio::time::MissedTickBehavior;
-use uuid::Uuid;
 
 use super::app::pool_gauges;
-use crate::activity;
 use crate::conversions::{self, Recorder};
 use crate::platform::clock::Clock;
 use crate::platform::daily_salts::DailySalts;
 use crate::platform::pace::Pace;
 use crate::reports;
+use crate::retention;
 use crate::sessions::tracking::Tracker;
-use crate::streams;
 
-/// Deletes audit rows that are older than `days`, and old salts, once an hour. Several instances may do it at once: the second finds nothing left.
-pub async fn retention(pool: PgPool, clock: Clock, days: u16, salts: Arc<DailySalts>) {
+/// Deletes what is past its time, once an hour. Several instances may do it at once: the second finds nothing left.
+pub async fn retention(pool: PgPool, clock: Clock, pace: Arc<Pace>, salts: Arc<DailySalts>) {
     let mut hourly = tokio::time::interval(Duration::from_secs(3600));
     loop {
         hourly.tick().await;
-        let cutoff = clock.now() - TimeDelta::days(i64::from(days));
-        match sweep(&pool, cutoff).await {
+        match retention::sweep(&pool, &pace, clock.now()).await {
             Ok(0) => {}
-            Ok(rows) => tracing::info!(rows, "activity past its retention was deleted"),
-            Err(error) => tracing::warn!(%error, "activity past its retention was not all deleted"),
+            Ok(rows) => tracing::info!(rows, "what is past its retention was deleted"),
+            Err(error) => tracing::warn!(%error, "what is past its retention was not all deleted"),
         }
         if let Err(error) = salts.forget_old().await {
             tracing::warn!(%error, "salts of days past were not deleted");
-        }
-    }
-}
-
-/// Goes through all streams, and past those where it fails. The rows deleted, or the last failure.
-async fn sweep(pool: &PgPool, cutoff: DateTime<Utc>) -> Result<u64, sqlx::Error> {
-    let (mut deleted, mut failed) = (0, None);
-    let mut after = Uuid::nil();
-    loop {
-        let page = streams::store::next_streams(&mut *pool.acquire().await?, after).await?;
-        let Some(last) = page.last() else {
-            return failed.map_or(Ok(deleted), Err);
-        };
-        after = last.attribution_id;
-        for stream in &page {
-            match activity::keep_short(pool, stream.tenant(), cutoff).await {
-                Ok(rows) => deleted += rows,
-                Err(error) => failed = Some(error),
-            }
         }
     }
 }

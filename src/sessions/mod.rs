@@ -2,6 +2,7 @@
 
 pub mod awaited;
 pub mod import;
+pub mod old;
 pub mod store;
 pub mod tracking;
 

@@ -1,5 +1,6 @@
 //! Properties.
 
+use serde_json::json;
 use sqlx::{Connection as _, PgConnection};
 use uuid::Uuid;
 
@@ -15,6 +16,12 @@ pub struct PropertyChange {
     pub name: Option<String>,
     /// Whether consent that nobody told counts as granted.
     pub unknown_consent_granted: Option<bool>,
+    /// Days that audit rows are kept.
+    pub keep_activity_days: Option<i16>,
+    /// Days that personal data is kept.
+    pub keep_personal_days: Option<i16>,
+    /// Days that sessions are kept after the lookback.
+    pub keep_sessions_days: Option<i16>,
 }
 
 /// Makes a property.
@@ -24,12 +31,7 @@ pub async fn create_property(
     name: String,
     clock: &Clock,
 ) -> Result<Property, sqlx::Error> {
-    let property = Property {
-        property_id: clock.new_id(),
-        name,
-        unknown_consent_granted: false,
-        created_at: clock.now(),
-    };
+    let property = Property::new(name, clock);
     let mut transaction = conn.begin().await?;
     store::insert_property(&mut transaction, &property).await?;
     note(
@@ -62,11 +64,14 @@ pub async fn change_property(
         unknown_consent_granted: change
             .unknown_consent_granted
             .unwrap_or(before.unknown_consent_granted),
+        keep_activity_days: change.keep_activity_days.unwrap_or(before.keep_activity_days),
+        keep_personal_days: change.keep_personal_days.unwrap_or(before.keep_personal_days),
+        keep_sessions_days: change.keep_sessions_days.unwrap_or(before.keep_sessions_days),
         ..before.clone()
     };
     store::update_property(&mut transaction, &after).await?;
     if after.name != before.name {
-        let change = from_to(before.name, after.name.clone());
+        let change = from_to(before.name.clone(), after.name.clone());
         note(&mut transaction, actor, &object(&after), "renamed", change, clock).await?;
     }
     if after.unknown_consent_granted != before.unknown_consent_granted {
@@ -75,6 +80,19 @@ pub async fn change_property(
             false => "unknown_consent_denied",
         };
         note(&mut transaction, actor, &object(&after), verb, None, clock).await?;
+    }
+    let kept = |of: &Property| json!({ "activity_days": of.keep_activity_days, "personal_days": of.keep_personal_days, "sessions_days": of.keep_sessions_days });
+    if kept(&after) != kept(&before) {
+        let change = from_to(kept(&before), kept(&after));
+        note(
+            &mut transaction,
+            actor,
+            &object(&after),
+            "retention_set",
+            change,
+            clock,
+        )
+        .await?;
     }
     transaction.commit().await?;
     Ok(Some(after))

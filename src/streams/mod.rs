@@ -17,6 +17,10 @@ use crate::platform::clock::Clock;
 pub const DEFAULT_LOOKBACK_DAYS: i16 = 30;
 /// Days of lookback that may be set.
 pub const LOOKBACK_DAYS: std::ops::RangeInclusive<i16> = 1..=90;
+/// Days that personal data may be kept. Copies of an event through the other door add to it for a week, and it must be there for so long.
+pub const KEEP_PERSONAL_DAYS: std::ops::RangeInclusive<i16> = 7..=3650;
+/// Days that audit rows, and sessions after the lookback, may be kept.
+pub const KEEP_DAYS: std::ops::RangeInclusive<i16> = 1..=3650;
 
 /// A tenant.
 #[derive(Debug, Clone, Serialize, ToSchema)]
@@ -27,8 +31,44 @@ pub struct Property {
     pub name: String,
     /// Whether consent that nobody told counts as granted.
     pub unknown_consent_granted: bool,
+    /// Days that audit rows are kept, 1 to 3650.
+    pub keep_activity_days: i16,
+    /// Days that personal data is kept after the last delivery, 7 to 3650; a visitor's address and browser, after the lookback.
+    pub keep_personal_days: i16,
+    /// Days that sessions are kept after the lookback, 1 to 3650.
+    pub keep_sessions_days: i16,
     /// When it was made.
     pub created_at: DateTime<Utc>,
+}
+
+impl Property {
+    /// A property that is not stored yet.
+    pub fn new(name: String, clock: &Clock) -> Self {
+        Self {
+            property_id: clock.new_id(),
+            name,
+            unknown_consent_granted: false,
+            keep_activity_days: 30,
+            keep_personal_days: 30,
+            keep_sessions_days: 60,
+            created_at: clock.now(),
+        }
+    }
+}
+
+/// What is kept of a property, in days.
+#[derive(Debug, Clone)]
+pub struct Kept {
+    /// Whose it is.
+    pub property_id: Uuid,
+    /// Audit rows.
+    pub keep_activity_days: i16,
+    /// Personal data, after the last delivery.
+    pub keep_personal_days: i16,
+    /// Sessions, after the lookback.
+    pub keep_sessions_days: i16,
+    /// The longest lookback of its streams.
+    pub longest_lookback_days: i16,
 }
 
 /// An attribution ID and its settings.

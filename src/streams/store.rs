@@ -4,20 +4,24 @@ use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::{Property, Stream};
+use super::{DEFAULT_LOOKBACK_DAYS, Kept, Property, Stream};
 use crate::domain::tenant::Tenant;
 use crate::platform::last_noted::{self, Note};
 
-/// Streams in one page.
+/// Properties, or streams, in one page.
 const PAGE: i64 = 500;
 
 /// Stores a new property.
 pub async fn insert_property(conn: &mut PgConnection, property: &Property) -> Result<(), sqlx::Error> {
     sqlx::query!(
-        "insert into properties (property_id, name, unknown_consent_granted, created_at) values ($1, $2, $3, $4)",
+        "insert into properties (property_id, name, unknown_consent_granted, keep_activity_days, keep_personal_days, keep_sessions_days,
+             created_at) values ($1, $2, $3, $4, $5, $6, $7)",
         property.property_id,
         property.name,
         property.unknown_consent_granted,
+        property.keep_activity_days,
+        property.keep_personal_days,
+        property.keep_sessions_days,
         property.created_at,
     )
     .execute(conn)
@@ -29,7 +33,8 @@ pub async fn insert_property(conn: &mut PgConnection, property: &Property) -> Re
 pub async fn list_properties(conn: &mut PgConnection) -> Result<Vec<Property>, sqlx::Error> {
     sqlx::query_as!(
         Property,
-        "select property_id, name, unknown_consent_granted, created_at from properties order by created_at, property_id",
+        "select property_id, name, unknown_consent_granted, keep_activity_days, keep_personal_days, keep_sessions_days, created_at
+         from properties order by created_at, property_id",
     )
     .fetch_all(conn)
     .await
@@ -52,7 +57,8 @@ pub async fn find_property(
 ) -> Result<Option<Property>, sqlx::Error> {
     sqlx::query_as!(
         Property,
-        "select property_id, name, unknown_consent_granted, created_at from properties where property_id = $1",
+        "select property_id, name, unknown_consent_granted, keep_activity_days, keep_personal_days, keep_sessions_days, created_at
+         from properties where property_id = $1",
         property_id,
     )
     .fetch_optional(conn)
@@ -66,7 +72,8 @@ pub async fn lock_property(
 ) -> Result<Option<Property>, sqlx::Error> {
     sqlx::query_as!(
         Property,
-        "select property_id, name, unknown_consent_granted, created_at from properties where property_id = $1 for update",
+        "select property_id, name, unknown_consent_granted, keep_activity_days, keep_personal_days, keep_sessions_days, created_at
+         from properties where property_id = $1 for update",
         property_id,
     )
     .fetch_optional(conn)
@@ -76,10 +83,15 @@ pub async fn lock_property(
 /// Writes a property's settings.
 pub async fn update_property(conn: &mut PgConnection, property: &Property) -> Result<(), sqlx::Error> {
     sqlx::query!(
-        "update properties set name = $2, unknown_consent_granted = $3 where property_id = $1",
+        "update properties set name = $2, unknown_consent_granted = $3, keep_activity_days = $4, keep_personal_days = $5,
+             keep_sessions_days = $6
+         where property_id = $1",
         property.property_id,
         property.name,
         property.unknown_consent_granted,
+        property.keep_activity_days,
+        property.keep_personal_days,
+        property.keep_sessions_days,
     )
     .execute(conn)
     .await?;
@@ -129,14 +141,16 @@ pub async fn list_streams(conn: &mut PgConnection) -> Result<Vec<Stream>, sqlx::
     .await
 }
 
-/// A page of the streams by attribution ID, from the one after `after`; empty behind the last.
-pub async fn next_streams(conn: &mut PgConnection, after: Uuid) -> Result<Vec<Stream>, sqlx::Error> {
+/// What is kept of a page of the properties by id, from the one after `after`; empty behind the last.
+pub async fn next_kept(conn: &mut PgConnection, after: Uuid) -> Result<Vec<Kept>, sqlx::Error> {
     sqlx::query_as!(
-        Stream,
-        "select attribution_id, property_id, name, webhooks_enabled, lookback_days, created_at
-         from streams where attribution_id > $1 order by attribution_id limit $2",
+        Kept,
+        r#"select property_id, keep_activity_days, keep_personal_days, keep_sessions_days,
+               coalesce((select max(lookback_days) from streams s where s.property_id = p.property_id), $3) as "longest_lookback_days!"
+           from properties p where property_id > $1 order by property_id limit $2"#,
         after,
         PAGE,
+        DEFAULT_LOOKBACK_DAYS,
     )
     .fetch_all(conn)
     .await

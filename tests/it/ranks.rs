@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 /// Modules by rank, as in the README. The floor's two do not know each other's business, but `platform` is everybody's.
-const RANKS: [(&str, u8); 24] = [
+const RANKS: [(&str, u8); 25] = [
     ("domain", 0),
     ("platform", 0),
     ("activity", 1),
@@ -19,6 +19,7 @@ const RANKS: [(&str, u8); 24] = [
     ("forwarding", 2),
     ("reports", 2),
     ("settings", 2),
+    ("retention", 3),
     ("trials", 3),
     ("api", 4),
     ("collect", 4),

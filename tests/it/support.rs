@@ -162,12 +162,7 @@ impl TestApp {
         change(&mut config);
         let clock = Clock::fixed(now());
         let mut conn = pool.acquire().await.unwrap();
-        let property = streams::Property {
-            property_id: clock.new_id(),
-            name: "Shop".to_owned(),
-            unknown_consent_granted: false,
-            created_at: now(),
-        };
+        let property = streams::Property::new("Shop".to_owned(), &clock);
         streams::store::insert_property(&mut conn, &property)
             .await
             .unwrap();

@@ -8,13 +8,13 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::api::Api;
-use crate::api::extract::{At, Created, Json, Sent, check_name, invalid};
+use crate::api::extract::{At, Created, Json, Sent, check_name, fault, invalid};
 use crate::api::page::Page;
 use crate::api::principal::{Anybody, OfProperty, Owner, Principal, Reader, Writer, unavailable, unknown};
 use crate::platform::db;
 use crate::platform::problem::Problem;
 use crate::settings::{self, Actor, PropertyChange};
-use crate::streams::{Property, store};
+use crate::streams::{KEEP_DAYS, KEEP_PERSONAL_DAYS, Property, store};
 
 /// The properties that can be looked at
 #[utoipa::path(get, path = "/properties", tag = "Properties", responses((status = 200, body = Page<Property>)))]
@@ -84,6 +84,15 @@ pub struct Change {
     name: Option<String>,
     /// Whether consent that nobody told counts as granted.
     unknown_consent_granted: Option<bool>,
+    /// Days that audit rows are kept.
+    #[schema(minimum = 1, maximum = 3650)]
+    keep_activity_days: Option<i16>,
+    /// Days that personal data is kept after the last delivery; a visitor's address and browser, after the lookback.
+    #[schema(minimum = 7, maximum = 3650)]
+    keep_personal_days: Option<i16>,
+    /// Days that sessions are kept after the lookback.
+    #[schema(minimum = 1, maximum = 3650)]
+    keep_sessions_days: Option<i16>,
 }
 
 /// Change a property
@@ -101,12 +110,29 @@ pub async fn change(
     if let Some(name) = &change.name {
         check_name("name", name, &mut faults);
     }
+    for (field, days, allowed) in [
+        ("keep_activity_days", change.keep_activity_days, KEEP_DAYS),
+        (
+            "keep_personal_days",
+            change.keep_personal_days,
+            KEEP_PERSONAL_DAYS,
+        ),
+        ("keep_sessions_days", change.keep_sessions_days, KEEP_DAYS),
+    ] {
+        if days.is_some_and(|days| !allowed.contains(&days)) {
+            let message = format!("must be {} to {}", allowed.start(), allowed.end());
+            faults.push(fault(field, "out_of_range", &message));
+        }
+    }
     if !faults.is_empty() {
         return Err(invalid(faults));
     }
     let change = PropertyChange {
         name: change.name,
         unknown_consent_granted: change.unknown_consent_granted,
+        keep_activity_days: change.keep_activity_days,
+        keep_personal_days: change.keep_personal_days,
+        keep_sessions_days: change.keep_sessions_days,
     };
     let mut conn = api.pool.acquire().await.map_err(unavailable)?;
     let changed = settings::change_property(&mut conn, &writer.principal.actor(), id, change, &api.clock)

@@ -269,6 +269,7 @@ fn personal(personal: &Personal) -> String {
     match personal {
         Personal::None => "none was sent".to_owned(),
         Personal::Masked(masked) => serde_json::to_string_pretty(masked).unwrap_or_default(),
+        Personal::Deleted => "it was past its retention, and is deleted".to_owned(),
         Personal::Unreadable => "it is sealed under a key that is no longer configured".to_owned(),
     }
 }

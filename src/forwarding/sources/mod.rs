@@ -123,7 +123,12 @@ fn money(conversion: &StoredConversion) -> Option<Money> {
 
 /// The personal part; none where it is there and cannot be opened.
 fn user_data(conversion: &StoredConversion, sealer: &Sealer) -> Option<UserData> {
-    let Some(sealed) = &conversion.personal_sealed else {
+    // None was sent, or what was is past its retention.
+    let Some(sealed) = conversion
+        .personal_sealed
+        .as_ref()
+        .filter(|sealed| !sealed.is_empty())
+    else {
         return Some(UserData::default());
     };
     let context = secrets::row(conversion.property_id, conversion.event_id.as_bytes());

@@ -64,6 +64,8 @@ pub enum Personal {
     None,
     /// Every value masked, as in `j***@e***.com`.
     Masked(Value),
+    /// It was past its retention.
+    Deleted,
     /// It is there, and cannot be opened: its key is no longer configured.
     Unreadable,
 }
@@ -179,6 +181,9 @@ fn personal(property_id: Uuid, event_id: Uuid, rest: &Rest, sealer: &Sealer) -> 
     let Some(sealed) = &rest.personal_sealed else {
         return Personal::None;
     };
+    if sealed.is_empty() {
+        return Personal::Deleted;
+    }
     let context = secrets::row(property_id, event_id.as_bytes());
     let clear = sealer.open(sealed, &context).ok();
     let value = clear.and_then(|clear| serde_json::from_slice(&clear).ok());

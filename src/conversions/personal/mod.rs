@@ -1,0 +1,3 @@
+//! The personal part of conversions that are past their time.
+
+pub mod store;
