@@ -23,7 +23,8 @@ use super::sender::{Sender, Token};
 use super::sources;
 use super::state::{Reason, State};
 use super::store::{self, Claimed, Settled};
-use crate::destinations;
+use super::system::pause_by_itself;
+use crate::destinations::{self, Destination};
 use crate::domain::topic::Topic;
 use crate::platform::clock::Clock;
 use crate::platform::pace::{Pace, Turn};
@@ -42,6 +43,9 @@ const MOST_CLAIMED: usize = 1000;
 const AT_ONCE: usize = 8;
 /// Events in a request from which on one request at a time is enough.
 const MANY: usize = 100;
+
+/// How long a destination is left alone whose settings this instance cannot read.
+const UNREADABLE: Duration = Duration::from_secs(60);
 
 /// When a platform is first asked what became of a request, and how often then.
 const ASK_AFTER: TimeDelta = TimeDelta::minutes(30);
@@ -81,6 +85,8 @@ pub struct Lane {
     destination_id: Uuid,
     breaker: Breaker,
     token: Option<Token>,
+    /// Settings and base URL that the token was granted for.
+    granted_for: Option<(Vec<u8>, Option<String>)>,
 }
 
 /// What a round came to.
@@ -102,6 +108,7 @@ impl Lane {
             destination_id,
             breaker: Breaker::default(),
             token: None,
+            granted_for: None,
         }
     }
 
@@ -128,9 +135,11 @@ impl Lane {
     }
 
     async fn round(&mut self, turn: Turn) -> Result<Round, sqlx::Error> {
-        let Some(target) = self.target().await? else {
-            return Ok(Round::Idle);
+        let target = match self.target().await? {
+            Ok(target) => target,
+            Err(round) => return Ok(round),
         };
+        self.notice_changes(&target.destination);
         let asked = self.ask_later(&target).await?;
         let limits = target.name.spec().limits;
         let at_once = if limits.events >= MANY { 1 } else { AT_ONCE };
@@ -200,7 +209,7 @@ impl Lane {
             }
             if let Some(reason) = broken {
                 self.release(&target, lease, waiting).await?;
-                self.pause(&reason).await?;
+                self.pause(&target.destination, &reason).await?;
                 return Ok(Round::Idle);
             }
             if failed {
@@ -233,12 +242,21 @@ impl Lane {
         }
     }
 
-    /// The destination, if anything may be sent to it.
-    async fn target(&self) -> Result<Option<Target>, sqlx::Error> {
+    /// Whoever changes the credentials, or the place, wants them used at once: a token that was granted for others is dropped.
+    fn notice_changes(&mut self, destination: &Destination) {
+        let now = (destination.settings_sealed.clone(), destination.base_url.clone());
+        if self.granted_for.as_ref() != Some(&now) {
+            self.token = None;
+            self.granted_for = Some(now);
+        }
+    }
+
+    /// The destination, if anything may be sent to it; or else what the round comes to.
+    async fn target(&self) -> Result<Result<Target, Round>, sqlx::Error> {
         let mut conn = self.context.pool.acquire().await?;
         let found = destinations::store::find(&mut conn, &[(self.property_id, self.destination_id)]).await?;
         let Some(destination) = found.into_iter().next() else {
-            return Ok(None);
+            return Ok(Err(Round::Idle));
         };
         if destination.removed_at.is_some() {
             let now = self.context.clock.now();
@@ -252,24 +270,25 @@ impl Lane {
             .await?
                 > 0
             {}
-            return Ok(None);
+            return Ok(Err(Round::Idle));
         }
         drop(conn);
         if destination.paused_at.is_some() {
-            return Ok(None);
+            return Ok(Err(Round::Idle));
         }
+        // Another instance may have the key that this one lacks: nothing is wrong with the destination.
         let Some((name, platform)) = read(&destination, &self.context.sealer) else {
-            self.pause(
-                "its settings cannot be read: is the key in secrets.seal_key the one that sealed them?",
-            )
-            .await?;
-            return Ok(None);
+            tracing::error!(
+                destination = %self.destination_id,
+                "deliveries wait: the destination's settings cannot be read here; is the key that sealed them in secrets?"
+            );
+            return Ok(Err(Round::Pause(UNREADABLE)));
         };
-        let endpoint = self
-            .context
-            .sender
-            .endpoint(name, destination.base_url.as_deref());
-        Ok(Some(Target {
+        let endpoint =
+            self.context
+                .sender
+                .endpoint(name, destination.base_url.as_deref(), destination.reach());
+        Ok(Ok(Target {
             destination,
             name,
             platform,
@@ -360,15 +379,9 @@ impl Lane {
         };
         let access_token = token.as_ref().and_then(Token::access_token);
         let sending = batches.iter().map(|batch| {
-            let settings_decide = target.destination.base_url.is_none();
-            context.sender.send(
-                platform,
-                endpoint,
-                settings_decide,
-                access_token,
-                &batch.events,
-                now,
-            )
+            context
+                .sender
+                .send(platform, endpoint, access_token, &batch.events, now)
         });
         let verdicts = join_all(sending).await;
         self.token = token;
@@ -408,11 +421,9 @@ impl Lane {
         Ok(())
     }
 
-    async fn pause(&self, reason: &str) -> Result<(), sqlx::Error> {
+    async fn pause(&self, destination: &Destination, reason: &str) -> Result<(), sqlx::Error> {
         tracing::error!(destination = %self.destination_id, reason, "a destination was paused");
         let mut conn = self.context.pool.acquire().await?;
-        let now = self.context.clock.now();
-        destinations::store::pause(&mut conn, self.property_id, self.destination_id, now, reason).await?;
-        Ok(())
+        pause_by_itself(&mut conn, destination, reason, &self.context.clock).await
     }
 }
