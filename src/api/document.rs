@@ -56,21 +56,23 @@ const ALWAYS: [(&str, &str); 5] = [
 const NOT_FOUND: (&str, &str) = ("404", "There is no such thing, or it is another property's");
 const FORBIDDEN: (&str, &str) = ("403", "The scope or role does not allow it");
 /// And those with a body.
-const OF_BODIES: [(&str, &str); 3] = [
-    ("400", "The body is no JSON"),
+const OF_BODIES: [(&str, &str); 4] = [
+    ("400", "The body is no JSON, or broke off"),
+    ("408", "The body did not come in time"),
     ("413", "The body is too large"),
     ("415", "The body is no application/json"),
 ];
 const CONFLICT: (&str, &str) = ("409", "It does not go with what is there");
 
-/// The document, complete.
-pub fn complete(mut found: OpenApi, base_url: &str) -> OpenApi {
+/// The document, complete; `cookie` is what keeps a session.
+pub fn complete(mut found: OpenApi, base_url: &str, cookie: &str) -> OpenApi {
     found.info = InfoBuilder::new()
         .title("TrustData Admin API")
         .version("1")
         .description(Some(
             "Everything that the dashboard shows or does. A token (`td_live_...`) opens one property; things of another are not found. Lists take \
-             `limit` and `cursor`. Times are RFC 3339 in UTC, amounts are decimal strings in major units.",
+             `limit` and `cursor`. Times are RFC 3339 in UTC, amounts are decimal strings in major units. The session of the dashboard opens all \
+             properties; a change under it carries the `csrf_token` that `/me` tells, as `X-CSRF-Token`.",
         ))
         .contact(Some(ContactBuilder::new().name(Some("TrustData Server")).build()))
         .build();
@@ -82,7 +84,7 @@ pub fn complete(mut found: OpenApi, base_url: &str) -> OpenApi {
     add_schema::<crate::forwarding::state::State>(components);
     let token = SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer));
     components.add_security_scheme("token", token);
-    let session = ApiKey::Cookie(ApiKeyValue::new("trustdata"));
+    let session = ApiKey::Cookie(ApiKeyValue::new(cookie));
     components.add_security_scheme("session", SecurityScheme::ApiKey(session));
     let none: [&str; 0] = [];
     found.security = Some(vec![

@@ -1,12 +1,12 @@
 //! Query, path and body, each a type or a problem.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::StatusCode;
 use axum::http::request::Parts;
 use axum::response::{IntoResponse, Response};
+use chrono::{DateTime, Datelike as _, NaiveDate, Utc};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::json;
@@ -15,11 +15,8 @@ use super::Api;
 use super::principal::unknown;
 use crate::domain::faults::Fault;
 use crate::domain::text;
+use crate::platform::http_body::{self, Accepts};
 use crate::platform::problem::{Problem, VALIDATION_FAILED};
-
-/// Bytes of a body, at most.
-const MOST_BYTES: usize = 128 * 1024;
-const READ_WITHIN: Duration = Duration::from_secs(10);
 
 /// The faults of a request, all of them.
 pub fn invalid(faults: Vec<Fault>) -> Problem {
@@ -84,28 +81,11 @@ pub struct Sent<T>(pub T);
 impl<T: DeserializeOwned> FromRequest<Arc<Api>> for Sent<T> {
     type Rejection = Problem;
 
-    async fn from_request(request: Request, _: &Arc<Api>) -> Result<Self, Problem> {
+    async fn from_request(request: Request, api: &Arc<Api>) -> Result<Self, Problem> {
         let (head, body) = request.into_parts();
-        let kind = head.headers.get(axum::http::header::CONTENT_TYPE);
-        let kind = kind.and_then(|kind| kind.to_str().ok()).unwrap_or_default();
-        let media = kind.split(';').next().unwrap_or_default().trim();
-        if !media.eq_ignore_ascii_case("application/json") {
-            return Err(Problem::new(
-                StatusCode::UNSUPPORTED_MEDIA_TYPE,
-                "unsupported_media_type",
-                "Unsupported media type",
-                "The Content-Type must be application/json.",
-            ));
-        }
-        let whole = tokio::time::timeout(READ_WITHIN, axum::body::to_bytes(body, MOST_BYTES)).await;
-        let Ok(Ok(content)) = whole else {
-            return Err(Problem::new(
-                StatusCode::PAYLOAD_TOO_LARGE,
-                "payload_too_large",
-                "Payload too large",
-                format!("The body must come whole, and have at most {MOST_BYTES} bytes."),
-            ));
-        };
+        let content = http_body::read(&head.headers, body, Accepts::Json, api.read_timeout)
+            .await
+            .map_err(|bad| bad.problem())?;
         serde_json::from_slice(&content).map(Self).map_err(|error| {
             let place = format!("line {}, column {}", error.line(), error.column());
             match error.classify() {
@@ -139,6 +119,18 @@ fn what(error: &serde_json::Error) -> String {
             .to_owned(),
         _ => "a value of another type, or one that is not allowed".to_owned(),
     }
+}
+
+/// A time that is looked for; of the years that databases and people agree about.
+pub fn check_time(field: &str, at: Option<DateTime<Utc>>, faults: &mut Vec<Fault>) {
+    if at.is_some_and(|at| !is_common(at.date_naive())) {
+        faults.push(fault(field, "out_of_range", "must be in the years 1970 to 9999"));
+    }
+}
+
+/// Of the years that databases and people agree about.
+pub fn is_common(day: NaiveDate) -> bool {
+    (1970..=9999).contains(&day.year())
 }
 
 /// A name that people give.

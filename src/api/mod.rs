@@ -11,6 +11,7 @@ mod router;
 use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::sync::Arc;
+use std::time::Duration;
 
 use sqlx::PgPool;
 
@@ -37,7 +38,7 @@ pub struct Api {
     pub clock: Clock,
     /// Users of the dashboard.
     pub sign_ins: Arc<SignIns>,
-    /// Hashes new keys.
+    /// Hashes new webhook keys.
     pub hash: SlowHash,
     /// Seals settings, and opens what is shown masked.
     pub sealer: Sealer,
@@ -55,4 +56,6 @@ pub struct Api {
     pub failures: Allowances<IpAddr>,
     /// How many of them a minute.
     pub failures_per_minute: NonZeroU32,
+    /// How long a body may take to arrive.
+    pub read_timeout: Duration,
 }

@@ -1,7 +1,6 @@
 //! Who asks, and for which property. A handler that compiles is guarded: it takes one of these, and there is no other way to a property.
 
 use std::marker::PhantomData;
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::extract::FromRequestParts;
@@ -12,16 +11,16 @@ use utoipa::IntoParams;
 use uuid::Uuid;
 
 use super::Api;
-use super::extract::query;
+use super::extract::{At, query};
 use crate::platform::client_ip::limited_as;
 use crate::platform::db;
 use crate::platform::last_noted::Note;
 use crate::platform::problem::Problem;
 use crate::platform::token::{Scheme, Token};
 use crate::settings::Actor;
-use crate::streams;
-use crate::tokens::{ApiToken, Scope, hash, store};
-use crate::users::sign_ins::{self, COOKIES};
+use crate::streams::store;
+use crate::tokens::{self, ApiToken, Scope, hash};
+use crate::users::sign_ins;
 use crate::users::{Role, User};
 
 /// Carries the form token of the dashboard's session.
@@ -98,10 +97,7 @@ impl<N: Need> FromRequestParts<Arc<Api>> for Allowed<N> {
     type Rejection = Problem;
 
     async fn from_request_parts(head: &mut Parts, api: &Arc<Api>) -> Result<Self, Problem> {
-        let principal = principal(head, api).await?;
-        if N::WRITE && !principal.may_write() {
-            return Err(forbidden());
-        }
+        let principal = able::<N>(head, api).await?;
         let named: OfProperty = query(head)?;
         let property_id = property(&principal, named.property_id, api).await?;
         Ok(Self {
@@ -112,14 +108,54 @@ impl<N: Need> FromRequestParts<Arc<Api>> for Allowed<N> {
     }
 }
 
+/// Somebody who may do it, and the property that the path names.
+pub struct Named<N>(pub Allowed<N>);
+
+impl<N: Need> FromRequestParts<Arc<Api>> for Named<N> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(head: &mut Parts, api: &Arc<Api>) -> Result<Self, Problem> {
+        let principal = able::<N>(head, api).await?;
+        let named = At::<Uuid>::from_request_parts(head, api).await;
+        let At(id) = named.map_err(|_| unknown("property"))?;
+        let property_id = property(&principal, Some(id), api).await?;
+        Ok(Self(Allowed {
+            principal,
+            property_id,
+            need: PhantomData,
+        }))
+    }
+}
+
+async fn able<N: Need>(head: &Parts, api: &Api) -> Result<Principal, Problem> {
+    let principal = principal(head, api).await?;
+    match N::WRITE && !principal.may_write() {
+        true => Err(forbidden()),
+        false => Ok(principal),
+    }
+}
+
 /// Somebody, whoever it is.
-pub struct Anybody(pub Principal);
+pub struct Anybody {
+    /// Who.
+    pub principal: Principal,
+    /// What a change under the session carries, where there is one.
+    pub csrf_token: Option<String>,
+}
 
 impl FromRequestParts<Arc<Api>> for Anybody {
     type Rejection = Problem;
 
     async fn from_request_parts(head: &mut Parts, api: &Arc<Api>) -> Result<Self, Problem> {
-        Ok(Self(principal(head, api).await?))
+        let principal = principal(head, api).await?;
+        let csrf_token = match principal {
+            Principal::Token(_) => None,
+            Principal::User(_) => session(head, api).map(|token| token.form_token()),
+        };
+        Ok(Self {
+            principal,
+            csrf_token,
+        })
     }
 }
 
@@ -143,8 +179,6 @@ pub struct SignedIn {
     pub user: User,
     /// By what.
     pub token: sign_ins::Token,
-    /// From where.
-    pub client: IpAddr,
 }
 
 impl FromRequestParts<Arc<Api>> for SignedIn {
@@ -155,14 +189,14 @@ impl FromRequestParts<Arc<Api>> for SignedIn {
             Principal::Token(_) => Err(forbidden()),
             Principal::User(user) => Ok(Self {
                 user,
-                token: session(&head.headers).ok_or_else(missing)?,
-                client: limited_as(api.proxies.client_of(head)),
+                token: session(head, api).ok_or_else(missing)?,
             }),
         }
     }
 }
 
-fn forbidden() -> Problem {
+/// Not for this token, or this user.
+pub fn forbidden() -> Problem {
     Problem::new(
         StatusCode::FORBIDDEN,
         "forbidden",
@@ -181,19 +215,25 @@ async fn property(principal: &Principal, named: Option<Uuid>, api: &Api) -> Resu
         (Principal::Token(token), None) => Ok(token.property_id),
         (Principal::Token(token), Some(named)) if token.property_id == named => Ok(named),
         (Principal::Token(_), Some(_)) => Err(unknown("property")),
-        (Principal::User(_), named) => {
-            let read = async { streams::store::list_properties(&mut *api.pool.acquire().await?).await };
-            let all = db::in_time(read).await.map_err(unavailable)?;
-            match (named, all.as_slice()) {
-                (Some(id), all) if all.iter().any(|one| one.property_id == id) => Ok(id),
-                (None, [only]) => Ok(only.property_id),
-                (None, [_, _, ..]) => Err(Problem::new(
+        (Principal::User(_), Some(named)) => {
+            let read = async { store::property_exists(&mut *api.pool.acquire().await?, named).await };
+            match db::in_time(read).await.map_err(unavailable)? {
+                true => Ok(named),
+                false => Err(unknown("property")),
+            }
+        }
+        (Principal::User(_), None) => {
+            // A second one says that there are several.
+            let read = async { store::properties_after(&mut *api.pool.acquire().await?, None, 2).await };
+            match db::in_time(read).await.map_err(unavailable)?.as_slice() {
+                [] => Err(unknown("property")),
+                [only] => Ok(only.property_id),
+                _ => Err(Problem::new(
                     StatusCode::UNPROCESSABLE_ENTITY,
                     "property_needed",
                     "Which property?",
                     "There are several properties: name one by the query parameter property_id.",
                 )),
-                _ => Err(unknown("property")),
             }
         }
     }
@@ -232,7 +272,7 @@ async fn token(head: &Parts, api: &Api) -> Result<ApiToken, Problem> {
     let found = match bearer(&head.headers) {
         Some(token) => {
             let hash = hash(&token);
-            let read = async { store::find_by_hash(&mut *api.pool.acquire().await?, &hash).await };
+            let read = async { tokens::store::find_by_hash(&mut *api.pool.acquire().await?, &hash).await };
             db::in_time(read).await.map_err(unavailable)?
         }
         None => None,
@@ -279,18 +319,12 @@ fn missing() -> Problem {
     )
 }
 
-fn session(headers: &HeaderMap) -> Option<sign_ins::Token> {
-    headers
-        .get_all(header::COOKIE)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(';'))
-        .filter_map(|pair| pair.trim().split_once('='))
-        .find_map(|(name, value)| sign_ins::Token::parse(value).filter(|_| COOKIES.contains(&name)))
+fn session(head: &Parts, api: &Api) -> Option<sign_ins::Token> {
+    api.sign_ins.cookies().session(&head.headers)
 }
 
 async fn user(head: &Parts, api: &Api) -> Result<User, Problem> {
-    let token = session(&head.headers).ok_or_else(missing)?;
+    let token = session(head, api).ok_or_else(missing)?;
     let user = api.sign_ins.find(&token).await.map_err(unavailable)?;
     let user = user.ok_or_else(missing)?;
     if matches!(head.method, Method::GET | Method::HEAD) {

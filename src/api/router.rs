@@ -59,8 +59,9 @@ pub fn router(api: Arc<Api>) -> Router {
         .routes(routes!(settings_log::of_users))
         .routes(routes!(users::list, users::invite))
         .routes(routes!(users::change, users::remove))
+        .routes(routes!(users::renew_invitation))
         .split_for_parts();
-    let document = document::complete(found, &api.base_url);
+    let document = document::complete(found, &api.base_url, api.sign_ins.cookies().session_name());
     let page = docs::page(&document);
     let json = serde_json::to_string(&document).unwrap_or_default();
     let own = Router::new()

@@ -10,7 +10,7 @@ use super::output::{self, Row, time, time_or_dash};
 use super::{CliError, connect_current};
 use crate::platform::clock::Clock;
 use crate::platform::config::Config;
-use crate::settings::{self, Actor};
+use crate::settings::{self, Actor, NewToken, TokenNotMade};
 use crate::streams;
 use crate::tokens::{ApiToken, store};
 
@@ -24,6 +24,7 @@ impl Row for ApiToken {
         "prefix",
         "scope",
         "created_at",
+        "created_by",
         "expires_at",
         "last_used_at",
         "revoked_at",
@@ -36,6 +37,7 @@ impl Row for ApiToken {
             self.prefix.clone(),
             self.scope.to_string(),
             time(self.created_at),
+            self.created_by.clone(),
             time_or_dash(self.expires_at),
             time_or_dash(self.last_used_at),
             time_or_dash(self.revoked_at),
@@ -73,9 +75,21 @@ pub(super) async fn run(config: &Config, command: TokenCommand) -> Result<(), Cl
         } => {
             let property_id = property_or_only(&mut conn, property).await?;
             let expires_at = expires_in_days.map(|days| clock.now() + TimeDelta::days(days));
-            let (token, secret) =
-                settings::create_token(&mut conn, &actor, property_id, name, scope, expires_at, &clock)
-                    .await?;
+            let new = NewToken {
+                token_id: clock.new_id(),
+                property_id,
+                name,
+                scope,
+                expires_at,
+                user_id: None,
+            };
+            let made = settings::create_token(&mut conn, &actor, new, &clock).await;
+            let (token, secret) = made.map_err(|not| match not {
+                TokenNotMade::Database(error) => error.into(),
+                TokenNotMade::Before | TokenNotMade::NoRight => {
+                    CliError::Refusal("the token was not made: try again".to_owned())
+                }
+            })?;
             let created = Created {
                 id: token.token_id,
                 prefix: token.prefix,

@@ -11,6 +11,9 @@ use crate::platform::password::SlowHash;
 use crate::settings::{self, Actor};
 use crate::users::{Role, User, password, store};
 
+/// Users that are read at once.
+const PAGE: i64 = 500;
+
 impl Row for User {
     const HEAD: &'static [&'static str] = &["id", "email", "role", "created_at"];
 
@@ -35,7 +38,15 @@ pub(super) async fn run(config: &Config, command: UserCommand) -> Result<(), Cli
         } => create(config, email, role, password_stdin, output.form()).await,
         UserCommand::List { output } => {
             let mut conn = connect_current(config).await?;
-            output::list(output.form(), &store::list(&mut conn).await?)
+            let mut users: Vec<User> = Vec::new();
+            loop {
+                let after = users.last().map(|user| user.user_id);
+                let page = store::list(&mut conn, after, PAGE).await?;
+                if page.is_empty() {
+                    return output::list(output.form(), &users);
+                }
+                users.extend(page);
+            }
         }
     }
 }

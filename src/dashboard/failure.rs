@@ -28,6 +28,12 @@ pub enum Failure {
     NotFound,
     /// What no form of ours sends.
     BadForm(&'static str),
+    /// More than a form may have.
+    TooLarge,
+    /// A form that did not arrive.
+    NotWhole,
+    /// Too many sign in, or set a password, at this moment.
+    Busy,
     /// The database, or what else is needed; with the cause for the log.
     Unavailable(String),
     /// A fault of ours; with the cause for the log.
@@ -48,7 +54,10 @@ impl From<Arc<sqlx::Error>> for Failure {
 
 impl From<HashError> for Failure {
     fn from(error: HashError) -> Self {
-        Self::Internal(error.to_string())
+        match error {
+            HashError::Busy => Self::Busy,
+            HashError::Failed(cause) => Self::Internal(cause),
+        }
     }
 }
 
@@ -87,6 +96,24 @@ impl IntoResponse for Failure {
                 "bad_form",
                 "That cannot be done",
                 text,
+            ),
+            Self::TooLarge => (
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "payload_too_large",
+                "That is too much",
+                "What was sent has more than the form may have. Go back, and send less.",
+            ),
+            Self::NotWhole => (
+                StatusCode::REQUEST_TIMEOUT,
+                "request_timeout",
+                "It did not arrive",
+                "The form did not come whole, and in time. Nothing was changed. Go back and send it again.",
+            ),
+            Self::Busy => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "busy",
+                "Too many at once",
+                "Many passwords are being checked at this moment. Nothing was changed. Try again in a moment.",
             ),
             Self::Unavailable(cause) => {
                 tracing::error!(cause, "a page could not be made");

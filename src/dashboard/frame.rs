@@ -7,7 +7,7 @@ use super::guard::Session;
 use super::show::Plain;
 use super::{Dashboard, assets};
 use crate::platform::db;
-use crate::streams::{self, Property};
+use crate::streams::{Property, store};
 use crate::users::Role;
 
 /// A place in the navigation.
@@ -23,13 +23,22 @@ pub enum Place {
     Destinations,
     /// Attribution IDs and what belongs to each.
     AttributionIds,
+    /// API tokens.
+    ApiTokens,
+    /// The property's own settings.
+    Property,
     /// Who changed what.
     Log,
     /// Users.
     Users,
     /// One's own account.
     Account,
+    /// All properties.
+    Properties,
 }
+
+/// Properties that the navigation offers; all of them have a page.
+const MOST_PROPERTIES: i64 = 20;
 
 /// A link of the navigation.
 pub struct Link {
@@ -55,7 +64,7 @@ pub struct Frame {
     pub csrf: String,
     /// The property that the page is about, or else the first one.
     pub property: Option<Property>,
-    /// All of them.
+    /// The first of them, to choose from.
     pub properties: Vec<Property>,
     /// The navigation.
     pub links: Vec<Link>,
@@ -71,18 +80,23 @@ impl Frame {
         property_id: Option<Uuid>,
         place: Place,
     ) -> Result<Self, Failure> {
-        let read = async { streams::store::list_properties(&mut *dashboard.pool.acquire().await?).await };
-        let properties = db::in_time(read).await?;
-        let property = match property_id {
-            Some(id) => Some(
-                properties
-                    .iter()
-                    .find(|property| property.property_id == id)
-                    .ok_or(Failure::NotFound)?,
-            ),
-            None => properties.first(),
+        let read = async {
+            let mut conn = dashboard.pool.acquire().await?;
+            let properties = store::properties_after(&mut conn, None, MOST_PROPERTIES).await?;
+            let listed = match property_id {
+                Some(id) => properties.iter().find(|property| property.property_id == id),
+                None => properties.first(),
+            };
+            let property = match (listed, property_id) {
+                (None, Some(id)) => store::find_property(&mut conn, id).await?,
+                (listed, _) => listed.cloned(),
+            };
+            Ok((properties, property))
         };
-        let property = property.cloned();
+        let (properties, property) = db::in_time(read).await?;
+        if property_id.is_some() && property.is_none() {
+            return Err(Failure::NotFound);
+        }
         Ok(Self {
             plain: Plain::new(),
             scripts: ["htmx.js", "sse.js", "dashboard.js"].map(assets::path),
@@ -128,6 +142,8 @@ fn links(property: Option<&Property>, role: Role, place: Place) -> Vec<Link> {
             "Attribution IDs",
             Place::AttributionIds,
         );
+        add(of_property("api-tokens"), "API tokens", Place::ApiTokens);
+        add(of_property("settings"), "Property", Place::Property);
         add(of_property("log"), "Settings log", Place::Log);
     }
     if role >= Role::Owner {
@@ -142,13 +158,19 @@ fn said(word: &str) -> Option<&'static str> {
         "enabled" => "Webhooks are enabled.",
         "disabled" => "Webhooks are disabled: requests are refused from now on.",
         "revoked" => "The key is revoked: requests with it are refused from now on.",
+        "made_before" => {
+            "It was made already, and its secret is not shown again. If nobody copied it, revoke it and make another."
+        }
+        "token_revoked" => "The token is revoked: requests with it are refused from now on.",
+        "consent_granted" => "Unknown consent counts as granted from now on.",
+        "consent_unknown" => "Nothing is sent from now on where consent is unknown.",
         "limit" => "The rate limit is changed, and holds at once.",
         "renamed" => "The name is changed.",
         "lookback" => "The lookback is changed, for conversions from now on.",
         "created" => "It is made.",
         "changed" => "It is changed, and holds at once.",
         "password" => "The password is changed, and every other device is signed out.",
-        "role" => "The role is changed.",
+        "role" => "The role is changed. A password link that was open holds no more.",
         "removed" => "It is removed.",
         "replayed" => "They are queued again.",
         "paused" => "Nothing is sent to it until it goes on. Deliveries are kept.",

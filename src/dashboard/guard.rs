@@ -1,26 +1,31 @@
 //! Who may see or do what. A handler that compiles is guarded: it takes the session from here, and there is no other way to one.
 
+use std::error::Error as _;
 use std::marker::PhantomData;
-use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderValue, Method, header};
+use axum::http::{HeaderMap, Method, header};
+use http_body_util::LengthLimitError;
+use uuid::Uuid;
 
 use super::Dashboard;
 use super::failure::Failure;
+use crate::platform::clock::Clock;
 use crate::settings::Actor;
-use crate::users::sign_ins::{COOKIES, Token};
+use crate::users::sign_ins::Token;
 use crate::users::{Role, User};
 
 /// Of a form.
 const FORM_TOKEN: &str = "csrf";
-/// Bytes of a form, at most.
-const MOST_BYTES: usize = 64 * 1024;
-const READ_WITHIN: Duration = Duration::from_secs(10);
+/// Of a form that makes something whose secret is shown once: the id of what it makes.
+const ONCE: &str = "once";
+/// Bytes of a form from somebody who is signed in, at most: 60,000 characters of any script fit, escaped as forms are.
+const MOST_BYTES: usize = 1024 * 1024;
+/// Bytes of a form from anybody, at most.
+pub const MOST_OF_STRANGERS: usize = 64 * 1024;
 
 /// Somebody who is signed in.
 #[derive(Clone)]
@@ -29,8 +34,6 @@ pub struct Session {
     pub user: User,
     /// By what.
     pub token: Token,
-    /// From where.
-    pub client: IpAddr,
 }
 
 impl Session {
@@ -72,11 +75,22 @@ impl<L: Least> FromRequestParts<Arc<Dashboard>> for Allowed<L> {
     type Rejection = Failure;
 
     async fn from_request_parts(head: &mut Parts, dashboard: &Arc<Dashboard>) -> Result<Self, Failure> {
-        let session = session(head, dashboard).await?;
-        match session.user.role >= L::ROLE {
-            true => Ok(Self(session, PhantomData)),
+        let (token, user) = session(head, dashboard, Asks::Visitor).await?;
+        match user.role >= L::ROLE {
+            true => Ok(Self(Session { user, token }, PhantomData)),
             false => Err(Failure::Forbidden),
         }
+    }
+}
+
+/// A page that asks by itself, for anybody who is signed in. It is no visit: who has gone away is signed out in time.
+pub struct Watching;
+
+impl FromRequestParts<Arc<Dashboard>> for Watching {
+    type Rejection = Failure;
+
+    async fn from_request_parts(head: &mut Parts, dashboard: &Arc<Dashboard>) -> Result<Self, Failure> {
+        session(head, dashboard, Asks::Page).await.map(|_| Self)
     }
 }
 
@@ -95,7 +109,7 @@ impl<L: Least> FromRequest<Arc<Dashboard>> for Posted<L> {
     async fn from_request(request: Request, dashboard: &Arc<Dashboard>) -> Result<Self, Failure> {
         let (mut head, body) = request.into_parts();
         let Allowed(session, least) = Allowed::<L>::from_request_parts(&mut head, dashboard).await?;
-        let form = read(&head, body).await?;
+        let form = read(&head, body, MOST_BYTES, dashboard).await?;
         match session.token.is_form_token(form.text(FORM_TOKEN)) {
             true => Ok(Self { session, form, least }),
             false => Err(Failure::Forged),
@@ -116,6 +130,17 @@ impl Form {
             .map_or("", |(_, value)| value.trim())
     }
 
+    /// The id of what the form makes, so that the same form sent twice makes one thing. It was told by the page, within a day.
+    pub fn once(&self, clock: &Clock) -> Result<Uuid, Failure> {
+        let id = Uuid::parse_str(self.text(ONCE)).ok();
+        let told = id.and_then(|id| Some((id, id.get_timestamp()?.to_unix().0)));
+        let now = clock.now().timestamp().unsigned_abs();
+        match told {
+            Some((id, at)) if (now.saturating_sub(86_400)..=now).contains(&at) => Ok(id),
+            _ => Err(Failure::Forged),
+        }
+    }
+
     /// A field as it was sent, spaces and all: a password.
     pub fn exact(&self, name: &str) -> &str {
         self.0
@@ -126,15 +151,17 @@ impl Form {
 }
 
 /// Reads a form, whoever sent it: for signing in, where there is no session yet.
-pub async fn read(head: &Parts, body: Body) -> Result<Form, Failure> {
+pub async fn read(head: &Parts, body: Body, most: usize, dashboard: &Dashboard) -> Result<Form, Failure> {
     if !from_here(&head.headers) {
         return Err(Failure::Forged);
     }
-    let whole = tokio::time::timeout(READ_WITHIN, axum::body::to_bytes(body, MOST_BYTES)).await;
-    let Ok(Ok(content)) = whole else {
-        return Err(Failure::BadForm(
-            "The form is too large, or did not arrive whole. Go back and send it again.",
-        ));
+    let whole = axum::body::to_bytes(body, most);
+    let content = match tokio::time::timeout(dashboard.read_timeout, whole).await {
+        Ok(Ok(content)) => content,
+        Ok(Err(error)) if error.source().is_some_and(|cause| cause.is::<LengthLimitError>()) => {
+            return Err(Failure::TooLarge);
+        }
+        Ok(Err(_)) | Err(_) => return Err(Failure::NotWhole),
     };
     let pairs = url::form_urlencoded::parse(&content);
     Ok(Form(
@@ -157,37 +184,15 @@ fn from_here(headers: &HeaderMap) -> bool {
     }
 }
 
-/// The session's token, if a cookie has one.
-pub fn token(headers: &HeaderMap, dashboard: &Dashboard) -> Option<Token> {
-    let wanted = cookie_name(dashboard);
-    let cookies = headers.get_all(header::COOKIE).iter();
-    cookies
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(';'))
-        .filter_map(|pair| pair.trim().split_once('='))
-        .find_map(|(name, value)| Token::parse(value).filter(|_| name == wanted))
+/// Who asks for a page.
+enum Asks {
+    /// Somebody.
+    Visitor,
+    /// A page that is open already.
+    Page,
 }
 
-fn cookie_name(dashboard: &Dashboard) -> &'static str {
-    let [secure, plain] = COOKIES;
-    if dashboard.is_secure() { secure } else { plain }
-}
-
-/// The cookie that keeps a token, until the browser is closed; without a token, the one that ends it.
-pub fn cookie(token: Option<&Token>, dashboard: &Dashboard) -> Result<HeaderValue, Failure> {
-    let (value, age) = match token {
-        Some(token) => (token.expose(), ""),
-        None => (String::new(), "; Max-Age=0"),
-    };
-    let secure = if dashboard.is_secure() { "; Secure" } else { "" };
-    let text = format!(
-        "{}={value}; Path=/; HttpOnly; SameSite=Lax{secure}{age}",
-        cookie_name(dashboard)
-    );
-    HeaderValue::from_str(&text).map_err(|error| Failure::Internal(error.to_string()))
-}
-
-async fn session(head: &Parts, dashboard: &Dashboard) -> Result<Session, Failure> {
+async fn session(head: &Parts, dashboard: &Dashboard, asks: Asks) -> Result<(Token, User), Failure> {
     let part = head.headers.contains_key("hx-request");
     let next = match head.method {
         Method::GET if !part => head.uri.path_and_query().map(ToString::to_string),
@@ -197,22 +202,39 @@ async fn session(head: &Parts, dashboard: &Dashboard) -> Result<Session, Failure
         next: next.unwrap_or_default(),
         part,
     };
-    let Some(token) = token(&head.headers, dashboard) else {
+    let sign_ins = &dashboard.sign_ins;
+    let Some(token) = sign_ins.cookies().session(&head.headers) else {
         return Err(signed_out());
     };
-    match dashboard.sign_ins.find(&token).await? {
-        Some(user) => Ok(Session {
-            user,
-            token,
-            client: dashboard.proxies.client_of(head),
-        }),
+    let found = match asks {
+        Asks::Visitor => sign_ins.find(&token).await?,
+        Asks::Page => sign_ins.watch(&token).await?,
+    };
+    match found {
+        Some(user) => Ok((token, user)),
         None => Err(signed_out()),
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use axum::http::HeaderValue;
+
     use super::*;
+
+    #[test]
+    fn a_form_makes_what_its_page_told() {
+        let at = chrono::DateTime::from_timestamp(1_800_000_000, 0).unwrap();
+        let clock = Clock::fixed(at);
+        let form = |id: String| Form(vec![(ONCE.to_owned(), id)]);
+        let id = clock.new_id();
+        assert_eq!(form(id.to_string()).once(&clock).unwrap(), id);
+        for made_up in [String::new(), "x".to_owned(), Uuid::new_v4().to_string()] {
+            assert!(form(made_up).once(&clock).is_err());
+        }
+        clock.advance(chrono::Duration::days(1) + chrono::Duration::seconds(2));
+        assert!(form(id.to_string()).once(&clock).is_err());
+    }
 
     #[test]
     fn forms_of_other_origins_are_told_apart() {

@@ -2,6 +2,7 @@
 
 mod assets;
 mod chart;
+mod extract;
 mod failure;
 mod frame;
 mod guard;
@@ -10,6 +11,7 @@ mod router;
 mod show;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use sqlx::PgPool;
 use tokio::sync::Semaphore;
@@ -39,7 +41,7 @@ pub struct Dashboard {
     pub clock: Clock,
     /// Who is signed in.
     pub sign_ins: Arc<SignIns>,
-    /// Hashes new passwords and keys.
+    /// Hashes new keys.
     pub hash: SlowHash,
     /// Opens what is shown masked.
     pub sealer: Sealer,
@@ -55,16 +57,13 @@ pub struct Dashboard {
     pub stop: CancellationToken,
     /// Places of pages that are kept current.
     pub live: Arc<Semaphore>,
+    /// How long a form may take to arrive.
+    pub read_timeout: Duration,
 }
 
 impl Dashboard {
     /// Places for pages that are kept current.
     pub fn live_places() -> Arc<Semaphore> {
         Arc::new(Semaphore::new(MOST_LIVE))
-    }
-
-    /// Whether browsers reach it by TLS: cookies are then sent by TLS alone.
-    fn is_secure(&self) -> bool {
-        self.base_url.starts_with("https://")
     }
 }

@@ -11,8 +11,8 @@ use axum::routing::{get, post};
 
 use super::failure::Failure;
 use super::pages::{
-    account, activity, attribution_ids, campaigns, conversions, destination, destinations, invitation, log,
-    overview, sign_in, test_event, tracking, users, webhooks,
+    account, activity, api_tokens, attribution_ids, campaigns, conversions, destination, destinations,
+    invitation, log, overview, properties, sign_in, test_event, tracking, users, webhooks,
 };
 use super::{Dashboard, assets};
 use crate::platform::problem::Problem;
@@ -48,7 +48,30 @@ pub fn router(dashboard: Arc<Dashboard>) -> Router {
         .route("/dashboard/users/{user_id}/role", post(users::set_role))
         .route("/dashboard/users/{user_id}/invitation", post(users::invite_again))
         .route("/dashboard/users/{user_id}/remove", post(users::remove))
-        .route("/dashboard/properties", post(attribution_ids::create_property))
+        .route(
+            "/dashboard/properties",
+            get(properties::page).post(properties::create),
+        )
+        .route(
+            "/dashboard/properties/{property_id}/settings",
+            get(properties::one),
+        )
+        .route(
+            "/dashboard/properties/{property_id}/settings/name",
+            post(properties::rename),
+        )
+        .route(
+            "/dashboard/properties/{property_id}/settings/unknown-consent",
+            post(properties::set_unknown_consent),
+        )
+        .route(
+            "/dashboard/properties/{property_id}/api-tokens",
+            get(api_tokens::page).post(api_tokens::create),
+        )
+        .route(
+            "/dashboard/properties/{property_id}/api-tokens/{token_id}/revoke",
+            post(api_tokens::revoke),
+        )
         .route(
             "/dashboard/properties/{property_id}/attribution-ids",
             get(attribution_ids::page).post(attribution_ids::create),

@@ -19,6 +19,23 @@ pub struct Fault {
 /// Something wrong that the event survives: same shape as a fault.
 pub type Warning = Fault;
 
+/// The first faults in a line, for a list.
+pub fn in_short(faults: &[Fault]) -> String {
+    const SHOWN: usize = 5;
+    let named: Vec<String> = faults
+        .iter()
+        .take(SHOWN)
+        .map(|fault| format!("{}: {}", fault.field, fault.code))
+        .collect();
+    let rest = faults.len().saturating_sub(SHOWN);
+    let more = if rest > 0 {
+        format!(" and {rest} more")
+    } else {
+        String::new()
+    };
+    named.join(", ") + &more
+}
+
 /// A growing list of faults, bounded.
 #[derive(Debug, Default)]
 pub struct Faults {

@@ -19,11 +19,11 @@ pub struct Candidate {
     pub hash: String,
 }
 
-/// Stores a new key under the hash of its token.
-pub async fn insert(conn: &mut PgConnection, key: &Key, hash: &str) -> Result<(), sqlx::Error> {
-    sqlx::query!(
+/// Stores a new key under the hash of its token; false when there is one of this id already.
+pub async fn insert(conn: &mut PgConnection, key: &Key, hash: &str) -> Result<bool, sqlx::Error> {
+    let done = sqlx::query!(
         "insert into webhook_keys (property_id, key_id, attribution_id, name, prefix, hash, rate_limit, created_at, expires_at)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9) on conflict (property_id, key_id) do nothing",
         key.property_id,
         key.key_id,
         key.attribution_id,
@@ -36,7 +36,7 @@ pub async fn insert(conn: &mut PgConnection, key: &Key, hash: &str) -> Result<()
     )
     .execute(conn)
     .await?;
-    Ok(())
+    Ok(done.rows_affected() == 1)
 }
 
 /// The keys that a token with this prefix may be, revoked ones too.

@@ -125,6 +125,7 @@ pub struct Collect {
 #[expect(missing_docs, reason = "config/default.toml is the manual")]
 pub struct Auth {
     pub failures_per_minute: std::num::NonZeroU32,
+    pub sign_in_failures_per_minute: std::num::NonZeroU32,
     pub hashes_at_once: usize,
 }
 

@@ -1,6 +1,7 @@
 //! argon2id, off the runtime's threads and a few at a time.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use argon2::Argon2;
 use argon2::password_hash::{PasswordHasher as _, PasswordVerifier};
@@ -11,13 +12,21 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 #[derive(Clone)]
 pub struct SlowHash {
     permits: Arc<Semaphore>,
+    /// How long anybody waits for a turn; none: for as long as it takes.
+    patience: Option<Duration>,
     runs: Counter,
 }
 
-/// A hash could not be computed.
+/// Why a hash was not computed.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot hash: {0}")]
-pub struct HashError(String);
+pub enum HashError {
+    /// Too many others waited before.
+    #[error("too many hashes wait to be computed")]
+    Busy,
+    /// It failed.
+    #[error("cannot hash: {0}")]
+    Failed(String),
+}
 
 impl SlowHash {
     /// At most `at_once` computations run at the same time.
@@ -25,15 +34,28 @@ impl SlowHash {
         let runs = metrics::counter!("trustdata_argon2_runs_total");
         Self {
             permits: Arc::new(Semaphore::new(at_once)),
+            patience: None,
             runs,
         }
     }
 
+    /// Whoever has waited so long for a turn is turned away.
+    pub fn with_patience(mut self, patience: Duration) -> Self {
+        self.patience = Some(patience);
+        self
+    }
+
     /// Waits for the right to compute one hash.
     pub async fn turn(&self) -> Result<Turn, HashError> {
-        let permit = Arc::clone(&self.permits).acquire_owned().await;
+        let permit = Arc::clone(&self.permits).acquire_owned();
+        let permit = match self.patience {
+            Some(patience) => tokio::time::timeout(patience, permit)
+                .await
+                .map_err(|_| HashError::Busy)?,
+            None => permit.await,
+        };
         Ok(Turn {
-            permit: permit.map_err(|error| HashError(error.to_string()))?,
+            permit: permit.map_err(|error| HashError::Failed(error.to_string()))?,
             runs: self.runs.clone(),
         })
     }
@@ -47,7 +69,7 @@ impl SlowHash {
                 .map(|hash| hash.to_string())
         })
         .await?
-        .map_err(|error| HashError(error.to_string()))
+        .map_err(|error| HashError::Failed(error.to_string()))
     }
 }
 
@@ -76,15 +98,22 @@ impl Turn {
         };
         tokio::task::spawn_blocking(work)
             .await
-            .map_err(|error| HashError(error.to_string()))
+            .map_err(|error| HashError::Failed(error.to_string()))
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
+
+    #[tokio::test]
+    async fn who_has_waited_long_enough_is_turned_away() {
+        let hash = SlowHash::new(1).with_patience(Duration::ZERO);
+        let turn = hash.turn().await.unwrap();
+        assert!(matches!(hash.turn().await, Err(HashError::Busy)));
+        drop(turn);
+        assert!(hash.turn().await.is_ok());
+    }
 
     #[tokio::test]
     async fn a_caller_that_goes_away_leaves_its_turn_to_the_work() {

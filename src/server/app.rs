@@ -1,6 +1,7 @@
 //! The service put together: state, routes, background tasks.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use sqlx::PgPool;
@@ -35,8 +36,11 @@ use crate::sessions::tracking::Tracker;
 use crate::streams::{self, Streams};
 use crate::tokens;
 use crate::trials::Trials;
-use crate::users::sign_ins::SignIns;
+use crate::users::sign_ins::{Cookies, SignIns};
 use crate::webhook::Webhook;
+
+/// How long somebody who signs in waits for others who do.
+const PATIENCE_OF_PEOPLE: Duration = Duration::from_secs(5);
 
 /// A service that is ready to be listened to.
 pub struct App {
@@ -153,9 +157,16 @@ impl App {
             sealer: sealer.clone(),
             clock: clock.clone(),
         };
-        let failures = config.auth.failures_per_minute;
         let reports = Reader::new(background.clone());
-        let sign_ins = Arc::new(SignIns::new(pool.clone(), clock.clone(), hash.clone(), failures));
+        let sign_ins = Arc::new(SignIns::new(
+            pool.clone(),
+            clock.clone(),
+            // One at a time: however many people sign in, the keys' turns come as before, and cores are left for them.
+            SlowHash::new(1).with_patience(PATIENCE_OF_PEOPLE),
+            Cookies::new(config.server.base_url().starts_with("https://")),
+            sealer.clone(),
+            config.auth.sign_in_failures_per_minute,
+        ));
         let (api_last_used, noting_api) = LastNoted::start::<tokens::store::LastUsed>(pool.clone());
         draining.spawn(noting_api);
         let api = Api {
@@ -171,7 +182,8 @@ impl App {
             sender: sender.clone(),
             last_used: api_last_used,
             failures: rate::Allowances::new(clock.clone()),
-            failures_per_minute: failures,
+            failures_per_minute: config.auth.failures_per_minute,
+            read_timeout: config.server.read_timeout,
         };
         let dashboard = Dashboard {
             sign_ins,
@@ -185,6 +197,7 @@ impl App {
             pool: pool.clone(),
             stop: stop.clone(),
             live: Dashboard::live_places(),
+            read_timeout: config.server.read_timeout,
             reports: reports.clone(),
         };
         let webhook = Webhook {

@@ -48,15 +48,17 @@ pub async fn new_key(
     Ok(NewKey { key, token, hash })
 }
 
-/// Stores a new key.
+/// Stores a new key; false when it was made before, under this id.
 pub async fn create_key(
     conn: &mut PgConnection,
     actor: &Actor,
     new: &NewKey,
     clock: &Clock,
-) -> Result<(), sqlx::Error> {
+) -> Result<bool, sqlx::Error> {
     let mut transaction = conn.begin().await?;
-    store::insert(&mut transaction, &new.key, &new.hash).await?;
+    if !store::insert(&mut transaction, &new.key, &new.hash).await? {
+        return Ok(false);
+    }
     let change = json!({ "prefix": new.key.prefix, "rate_limit": new.key.rate_limit, "expires_at": new.key.expires_at });
     note(
         &mut transaction,
@@ -67,7 +69,8 @@ pub async fn create_key(
         clock,
     )
     .await?;
-    transaction.commit().await
+    transaction.commit().await?;
+    Ok(true)
 }
 
 /// Revokes a key; the first revocation's time stands. None when there is no such key.

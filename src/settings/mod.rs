@@ -12,8 +12,8 @@ pub use destinations::{DestinationChange, change_destination, create_destination
 pub use keys::{NewKey, create_key, new_key, revoke_key, set_rate_limit};
 pub use properties::{PropertyChange, change_property, create_property};
 pub use streams::{StreamChange, change_stream, create_stream};
-pub use tokens::{create_token, revoke_token};
+pub use tokens::{NewToken, TokenNotMade, create_token, revoke_token};
 pub use users::{
-    NotChanged, accept_invitation, create_user, invite_user, remove_user, set_password, set_role,
-    sign_out_everywhere,
+    NotChanged, accept_invitation, create_user, invite_user, remove_user, renew_invitation, set_password,
+    set_role, sign_out_everywhere,
 };

@@ -4,6 +4,7 @@ use serde_json::json;
 use sqlx::{Connection as _, PgConnection};
 use uuid::Uuid;
 
+use super::tokens::revoke_tokens_of;
 use crate::audit::{Actor, INSTALLATION, Object, from_to, note};
 use crate::platform::clock::Clock;
 use crate::users::sign_ins::Token;
@@ -11,6 +12,8 @@ use crate::users::{Role, User, sign_ins, store};
 
 /// How long an invitation holds.
 const INVITED_FOR: chrono::TimeDelta = chrono::TimeDelta::hours(72);
+/// The least role that makes API tokens.
+pub(super) const MAKES_TOKENS: Role = Role::Editor;
 
 /// Why a user was not changed.
 #[derive(Debug)]
@@ -29,7 +32,7 @@ impl From<sqlx::Error> for NotChanged {
     }
 }
 
-/// Makes a user; false when the address has one already.
+/// Makes a user who has a password; false when the address has one already.
 pub async fn create_user(
     conn: &mut PgConnection,
     actor: &Actor,
@@ -41,32 +44,67 @@ pub async fn create_user(
     if !store::insert(&mut transaction, user, password_hash).await? {
         return Ok(false);
     }
-    let verb = if user.invited { "invited" } else { "created" };
     let change = json!({ "role": user.role });
-    note(&mut transaction, actor, &object(user), verb, Some(change), clock).await?;
+    note(
+        &mut transaction,
+        actor,
+        &object(user),
+        "created",
+        Some(change),
+        clock,
+    )
+    .await?;
     transaction.commit().await?;
     Ok(true)
 }
 
-/// Gives a user a link to set a password by, in place of earlier ones; its token.
+/// Makes a user without a password, with the link to set one by: its token. None when the address has a user already.
 pub async fn invite_user(
     conn: &mut PgConnection,
     actor: &Actor,
     user: &User,
     clock: &Clock,
-) -> Result<Token, sqlx::Error> {
-    let (token, now) = (Token::generate(), clock.now());
+) -> Result<Option<Token>, sqlx::Error> {
     let mut transaction = conn.begin().await?;
-    store::invite(
+    if !store::insert(&mut transaction, user, None).await? {
+        return Ok(None);
+    }
+    let token = link(&mut transaction, user.user_id, clock).await?;
+    let change = json!({ "role": user.role });
+    note(
         &mut transaction,
-        user.user_id,
-        &token.hash(),
-        now,
-        now + INVITED_FOR,
+        actor,
+        &object(user),
+        "invited",
+        Some(change),
+        clock,
     )
     .await?;
-    note(&mut transaction, actor, &object(user), "link_made", None, clock).await?;
     transaction.commit().await?;
+    Ok(Some(token))
+}
+
+/// Gives a user a new link to set a password by, in place of earlier ones: the user, and the link's token. None when there is no such user.
+pub async fn renew_invitation(
+    conn: &mut PgConnection,
+    actor: &Actor,
+    user_id: Uuid,
+    clock: &Clock,
+) -> Result<Option<(User, Token)>, sqlx::Error> {
+    let mut transaction = conn.begin().await?;
+    store::hold_role(&mut transaction, user_id).await?;
+    let Some(user) = store::find(&mut transaction, user_id).await? else {
+        return Ok(None);
+    };
+    let token = link(&mut transaction, user_id, clock).await?;
+    note(&mut transaction, actor, &object(&user), "link_made", None, clock).await?;
+    transaction.commit().await?;
+    Ok(Some((user, token)))
+}
+
+async fn link(conn: &mut PgConnection, user_id: Uuid, clock: &Clock) -> Result<Token, sqlx::Error> {
+    let (token, now) = (Token::generate(), clock.now());
+    store::invite(conn, user_id, &token.hash(), now, now + INVITED_FOR).await?;
     Ok(token)
 }
 
@@ -85,6 +123,7 @@ pub async fn accept_invitation(
         return Ok(None);
     }
     store::set_password(&mut transaction, user.user_id, password_hash).await?;
+    store::withdraw_invitations(&mut transaction, user.user_id).await?;
     sign_ins::store::end_all(&mut transaction, user.user_id, None).await?;
     let actor = Actor::User(user.email.clone());
     note(
@@ -100,7 +139,7 @@ pub async fn accept_invitation(
     Ok(Some(user))
 }
 
-/// Sets a user's own password, and signs the user out everywhere but here.
+/// Sets a user's own password, signs the user out everywhere but here, and withdraws links by which another could be set.
 pub async fn set_password(
     conn: &mut PgConnection,
     user: &User,
@@ -111,6 +150,7 @@ pub async fn set_password(
     let mut transaction = conn.begin().await?;
     store::set_password(&mut transaction, user.user_id, password_hash).await?;
     sign_ins::store::end_all(&mut transaction, user.user_id, Some(&here.hash())).await?;
+    store::withdraw_invitations(&mut transaction, user.user_id).await?;
     let actor = Actor::User(user.email.clone());
     note(
         &mut transaction,
@@ -124,7 +164,7 @@ pub async fn set_password(
     transaction.commit().await
 }
 
-/// Ends all sign-ins of a user.
+/// Ends all sign-ins of a user, and withdraws links by which a password could be set.
 pub async fn sign_out_everywhere(
     conn: &mut PgConnection,
     user: &User,
@@ -132,6 +172,7 @@ pub async fn sign_out_everywhere(
 ) -> Result<(), sqlx::Error> {
     let mut transaction = conn.begin().await?;
     sign_ins::store::end_all(&mut transaction, user.user_id, None).await?;
+    store::withdraw_invitations(&mut transaction, user.user_id).await?;
     let actor = Actor::User(user.email.clone());
     note(
         &mut transaction,
@@ -145,7 +186,8 @@ pub async fn sign_out_everywhere(
     transaction.commit().await
 }
 
-/// Sets a user's role; who may do less has to sign in again.
+/// Sets a user's role, and withdraws links by which a password could be set: they were made for another role. Who may do less has to sign in
+/// again; who may not make API tokens any more has none.
 pub async fn set_role(
     conn: &mut PgConnection,
     actor: &Actor,
@@ -164,8 +206,12 @@ pub async fn set_role(
         return Err(NotChanged::LastOwner);
     }
     store::set_role(&mut transaction, user_id, role).await?;
+    store::withdraw_invitations(&mut transaction, user_id).await?;
     if role < before.role {
         sign_ins::store::end_all(&mut transaction, user_id, None).await?;
+    }
+    if role < MAKES_TOKENS {
+        revoke_tokens_of(&mut transaction, actor, user_id, clock).await?;
     }
     let change = from_to(before.role.as_str(), role.as_str());
     note(
@@ -181,7 +227,7 @@ pub async fn set_role(
     Ok(User { role, ..before })
 }
 
-/// Removes a user, with all sign-ins.
+/// Removes a user, with all sign-ins, links and API tokens.
 pub async fn remove_user(
     conn: &mut PgConnection,
     actor: &Actor,
@@ -196,6 +242,7 @@ pub async fn remove_user(
         return Err(NotChanged::LastOwner);
     }
     store::delete(&mut transaction, user_id).await?;
+    revoke_tokens_of(&mut transaction, actor, user_id, clock).await?;
     note(&mut transaction, actor, &object(&user), "removed", None, clock).await?;
     Ok(transaction.commit().await?)
 }

@@ -101,6 +101,20 @@ impl Stream {
         }
     }
 
+    /// Where its events of a topic are posted to; `base_url` is how the service is reached.
+    pub fn webhook_url(&self, base_url: &str, topic: &str) -> String {
+        format!("{base_url}/webhooks/custom/{}/{topic}", self.attribution_id)
+    }
+
+    /// What is pasted into the site's pages.
+    pub fn snippet(&self, base_url: &str) -> String {
+        format!(
+            "<script>\n  window.trustdata = window.trustdata || [];\n  trustdata.push(['init', '{}']);\n\
+             </script>\n<script async src=\"{base_url}/t.js\"></script>",
+            self.attribution_id
+        )
+    }
+
     /// Whose it is.
     pub fn tenant(&self) -> Tenant {
         Tenant {

@@ -40,6 +40,23 @@ pub async fn list_properties(conn: &mut PgConnection) -> Result<Vec<Property>, s
     .await
 }
 
+/// Properties after one of them, if one is named; oldest first.
+pub async fn properties_after(
+    conn: &mut PgConnection,
+    after: Option<Uuid>,
+    most: i64,
+) -> Result<Vec<Property>, sqlx::Error> {
+    sqlx::query_as!(
+        Property,
+        "select property_id, name, unknown_consent_granted, created_at from properties
+         where property_id > coalesce($1, '00000000-0000-0000-0000-000000000000'::uuid) order by property_id limit $2",
+        after,
+        most,
+    )
+    .fetch_all(conn)
+    .await
+}
+
 /// Whether there is such a property.
 pub async fn property_exists(conn: &mut PgConnection, property_id: Uuid) -> Result<bool, sqlx::Error> {
     sqlx::query_scalar!(

@@ -68,6 +68,8 @@ pub struct ApiToken {
     pub scope: Scope,
     /// When it was made.
     pub created_at: DateTime<Utc>,
+    /// Who made it: an email address, or `command line`.
+    pub created_by: String,
     /// When it stops working by itself.
     pub expires_at: Option<DateTime<Utc>>,
     /// When it last opened anything, to the minute.

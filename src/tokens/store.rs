@@ -14,6 +14,7 @@ struct Stored {
     prefix: String,
     scope: String,
     created_at: DateTime<Utc>,
+    created_by: String,
     expires_at: Option<DateTime<Utc>>,
     last_used_at: Option<DateTime<Utc>>,
     revoked_at: Option<DateTime<Utc>>,
@@ -29,6 +30,7 @@ impl From<Stored> for ApiToken {
             // What nobody wrote may do the least.
             scope: row.scope.parse().unwrap_or(Scope::Read),
             created_at: row.created_at,
+            created_by: row.created_by,
             expires_at: row.expires_at,
             last_used_at: row.last_used_at,
             revoked_at: row.revoked_at,
@@ -36,11 +38,16 @@ impl From<Stored> for ApiToken {
     }
 }
 
-/// Stores a new token under its hash.
-pub async fn insert(conn: &mut PgConnection, token: &ApiToken, hash: &[u8]) -> Result<(), sqlx::Error> {
-    sqlx::query!(
-        "insert into api_tokens (property_id, token_id, name, prefix, token_hash, scope, created_at, expires_at)
-         values ($1, $2, $3, $4, $5, $6, $7, $8)",
+/// Stores a new token under its hash; false when there is one of this id already.
+pub async fn insert(
+    conn: &mut PgConnection,
+    token: &ApiToken,
+    hash: &[u8],
+    user_id: Option<Uuid>,
+) -> Result<bool, sqlx::Error> {
+    let done = sqlx::query!(
+        "insert into api_tokens (property_id, token_id, name, prefix, token_hash, scope, created_at, expires_at, created_by, user_id)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) on conflict (property_id, token_id) do nothing",
         token.property_id,
         token.token_id,
         token.name,
@@ -49,17 +56,19 @@ pub async fn insert(conn: &mut PgConnection, token: &ApiToken, hash: &[u8]) -> R
         token.scope.as_str(),
         token.created_at,
         token.expires_at,
+        token.created_by,
+        user_id,
     )
     .execute(conn)
     .await?;
-    Ok(())
+    Ok(done.rows_affected() == 1)
 }
 
 /// The token of a hash, in force or not.
 pub async fn find_by_hash(conn: &mut PgConnection, hash: &[u8]) -> Result<Option<ApiToken>, sqlx::Error> {
     let row = sqlx::query_as!(
         Stored,
-        "select token_id, property_id, name, prefix, scope, created_at, expires_at, last_used_at, revoked_at
+        "select token_id, property_id, name, prefix, scope, created_at, created_by, expires_at, last_used_at, revoked_at
          from api_tokens where token_hash = $1",
         hash,
     )
@@ -77,7 +86,7 @@ pub async fn list(
 ) -> Result<Vec<ApiToken>, sqlx::Error> {
     let rows = sqlx::query_as!(
         Stored,
-        "select token_id, property_id, name, prefix, scope, created_at, expires_at, last_used_at, revoked_at
+        "select token_id, property_id, name, prefix, scope, created_at, created_by, expires_at, last_used_at, revoked_at
          from api_tokens where property_id = $1 and token_id < coalesce($2, 'ffffffff-ffff-ffff-ffff-ffffffffffff'::uuid)
          order by token_id desc limit $3",
         property_id,
@@ -97,7 +106,7 @@ pub async fn lock(
 ) -> Result<Option<ApiToken>, sqlx::Error> {
     let row = sqlx::query_as!(
         Stored,
-        "select token_id, property_id, name, prefix, scope, created_at, expires_at, last_used_at, revoked_at
+        "select token_id, property_id, name, prefix, scope, created_at, created_by, expires_at, last_used_at, revoked_at
          from api_tokens where property_id = $1 and token_id = $2 for update",
         property_id,
         token_id,
@@ -123,6 +132,24 @@ pub async fn revoke(
     .execute(conn)
     .await?;
     Ok(())
+}
+
+/// Revokes what a user made in any property: users are of none, and this index is their directory.
+pub async fn revoke_of_user(
+    conn: &mut PgConnection,
+    user_id: Uuid,
+    at: DateTime<Utc>,
+) -> Result<Vec<ApiToken>, sqlx::Error> {
+    let rows = sqlx::query_as!(
+        Stored,
+        "update api_tokens set revoked_at = $2 where user_id = $1 and revoked_at is null
+         returning token_id, property_id, name, prefix, scope, created_at, created_by, expires_at, last_used_at, revoked_at",
+        user_id,
+        at,
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows.into_iter().map(ApiToken::from).collect())
 }
 
 /// Whose a token is; the command line is told the token alone.

@@ -7,13 +7,19 @@ use serde_json::value::RawValue;
 use crate::activity::{Entry, Filer, Status};
 use crate::conversions::{Draft, Origin, Outcome, Previewer, Receipt, Source, completed};
 use crate::destinations::Destinations;
-use crate::domain::conversion::{Arrival, Conversion, parse};
-use crate::domain::faults::{Fault, Warning};
+use crate::domain::conversion::{Arrival, parse};
+use crate::domain::faults::{Fault, Warning, in_short};
+use crate::domain::text::shown;
 use crate::domain::topic::{Topic, UnknownTopic};
 use crate::forwarding::{self, Preview};
 use crate::platform::clock::Clock;
+use crate::platform::http_body::read_json;
+use crate::platform::problem::VALIDATION_FAILED;
 use crate::platform::secrets::Sealer;
 use crate::streams::Stream;
+
+/// Characters of a topic that are kept, as the webhook keeps them.
+const MOST_OF_TOPIC: usize = 64;
 
 /// Tries events out.
 #[derive(Clone)]
@@ -59,8 +65,34 @@ pub enum NotTried {
 }
 
 impl Trials {
+    /// Tries a text out that may be an event, or not even JSON.
+    pub async fn try_text(&self, stream: &Stream, topic: &str, text: &str) -> Result<Taken, NotTried> {
+        match read_json(text.as_bytes()) {
+            Ok(event) => self.try_out(stream, topic, event).await,
+            Err(bad) => {
+                let problem = bad.problem();
+                let (status, detail) = (problem.status.as_u16(), problem.detail);
+                let faults = vec![Fault {
+                    field: "payload".to_owned(),
+                    code: problem.code,
+                    message: format!("must be JSON. {detail}"),
+                }];
+                self.file_refusal(stream, topic, status, problem.code, &detail);
+                Err(NotTried::Invalid(faults))
+            }
+        }
+    }
+
     /// Tries one event out, as if it had been sent to the stream's webhook now.
     pub async fn try_out(&self, stream: &Stream, topic: &str, event: &RawValue) -> Result<Taken, NotTried> {
+        let tried = self.checked(stream, topic, event).await;
+        if let Err(NotTried::Invalid(faults)) = &tried {
+            self.file_refusal(stream, topic, 422, VALIDATION_FAILED, &in_short(faults));
+        }
+        tried
+    }
+
+    async fn checked(&self, stream: &Stream, topic: &str, event: &RawValue) -> Result<Taken, NotTried> {
         let topic: Result<Topic, UnknownTopic> = topic.parse();
         let arrival = Arrival {
             received_at: self.clock.now(),
@@ -98,7 +130,7 @@ impl Trials {
         };
         let outcomes = [one.outcome];
         self.filer.file(completed(
-            self.entry(stream, &conversion),
+            self.entry(stream, conversion.topic.as_str()),
             &drafts,
             false,
             &outcomes,
@@ -127,14 +159,24 @@ impl Trials {
         })
     }
 
-    fn entry(&self, stream: &Stream, conversion: &Conversion) -> Entry {
+    fn file_refusal(&self, stream: &Stream, topic: &str, status: u16, code: &'static str, detail: &str) {
+        self.filer.file(Entry {
+            status: Status::ValidationError,
+            http_status: status,
+            code: Some(code),
+            detail: Some(shown(detail, 500)),
+            ..self.entry(stream, &shown(topic, MOST_OF_TOPIC))
+        });
+    }
+
+    fn entry(&self, stream: &Stream, topic: &str) -> Entry {
         Entry {
             property_id: stream.property_id,
             attribution_id: stream.attribution_id,
             activity_id: self.clock.new_id(),
             at: self.clock.now(),
             status: Status::Success,
-            topic: conversion.topic.as_str().to_owned(),
+            topic: topic.to_owned(),
             http_status: 200,
             code: None,
             detail: None,

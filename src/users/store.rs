@@ -6,9 +6,6 @@ use uuid::Uuid;
 
 use super::{Role, User};
 
-/// Users of one installation that are listed, at most.
-const MOST: i64 = 1000;
-
 struct Stored {
     user_id: Uuid,
     email: String,
@@ -49,12 +46,14 @@ pub async fn insert(
     Ok(done.rows_affected() == 1)
 }
 
-/// All users, oldest first.
-pub async fn list(conn: &mut PgConnection) -> Result<Vec<User>, sqlx::Error> {
+/// Users after one of them, if one is named; oldest first.
+pub async fn list(conn: &mut PgConnection, after: Option<Uuid>, most: i64) -> Result<Vec<User>, sqlx::Error> {
     let rows = sqlx::query_as!(
         Stored,
-        r#"select user_id, email, role, password_hash is null as "invited!", created_at from users order by created_at, user_id limit $1"#,
-        MOST,
+        r#"select user_id, email, role, password_hash is null as "invited!", created_at from users
+           where user_id > coalesce($1, '00000000-0000-0000-0000-000000000000'::uuid) order by user_id limit $2"#,
+        after,
+        most,
     )
     .fetch_all(conn)
     .await?;
@@ -116,11 +115,22 @@ pub async fn set_password(conn: &mut PgConnection, user_id: Uuid, hash: &str) ->
     Ok(done.rows_affected() == 1)
 }
 
-/// Locks the owners and counts them: two who remove each other at once wait for one another.
+/// Locks the owners who can sign in: two who remove each other at once wait for one another. Who was invited, and never set a password,
+/// manages nobody.
 pub async fn lock_owners(conn: &mut PgConnection) -> Result<Vec<Uuid>, sqlx::Error> {
-    sqlx::query_scalar!("select user_id from users where role = 'owner' order by user_id for update")
-        .fetch_all(conn)
-        .await
+    sqlx::query_scalar!(
+        "select user_id from users where role = 'owner' and password_hash is not null order by user_id for update"
+    )
+    .fetch_all(conn)
+    .await
+}
+
+/// What a user may do, held until the end of the transaction: nobody is made less, or removed, meanwhile.
+pub async fn hold_role(conn: &mut PgConnection, user_id: Uuid) -> Result<Option<Role>, sqlx::Error> {
+    let role = sqlx::query_scalar!("select role from users where user_id = $1 for share", user_id)
+        .fetch_optional(conn)
+        .await?;
+    Ok(role.map(|role| role.parse().unwrap_or(Role::Viewer)))
 }
 
 /// Sets a role.
@@ -151,9 +161,7 @@ pub async fn invite(
     at: DateTime<Utc>,
     expires_at: DateTime<Utc>,
 ) -> Result<(), sqlx::Error> {
-    sqlx::query!("delete from invitations where user_id = $1", user_id)
-        .execute(&mut *conn)
-        .await?;
+    withdraw_invitations(conn, user_id).await?;
     sqlx::query!(
         "insert into invitations (token_hash, user_id, created_at, expires_at) values ($1, $2, $3, $4)",
         token_hash,
@@ -163,6 +171,14 @@ pub async fn invite(
     )
     .execute(conn)
     .await?;
+    Ok(())
+}
+
+/// Links of a user by which a password could be set: none holds any more.
+pub async fn withdraw_invitations(conn: &mut PgConnection, user_id: Uuid) -> Result<(), sqlx::Error> {
+    sqlx::query!("delete from invitations where user_id = $1", user_id)
+        .execute(conn)
+        .await?;
     Ok(())
 }
 

@@ -9,10 +9,10 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use serde::Serialize;
 use uuid::Uuid;
 
-use super::refusal::{Audit, in_short};
+use super::refusal::Audit;
 use crate::activity::Status;
 use crate::conversions::{Match, Outcome, Receipt};
-use crate::domain::faults::{Fault, Warning};
+use crate::domain::faults::{Fault, Warning, in_short};
 use crate::forwarding::Preview;
 use crate::platform::marks::RefusedAs;
 use crate::platform::problem::VALIDATION_FAILED;

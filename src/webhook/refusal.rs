@@ -5,7 +5,7 @@ use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
 use crate::activity::Status;
-use crate::domain::faults::Fault;
+use crate::domain::faults::{Fault, in_short};
 use crate::keys;
 use crate::platform::group_commit::Unavailable;
 use crate::platform::http_body::BadBody;
@@ -110,23 +110,6 @@ impl Refusal {
             _ => Some(audit(Status::ValidationError)),
         }
     }
-}
-
-/// The first faults in a line, for a list.
-pub fn in_short(faults: &[Fault]) -> String {
-    const SHOWN: usize = 5;
-    let named: Vec<String> = faults
-        .iter()
-        .take(SHOWN)
-        .map(|fault| format!("{}: {}", fault.field, fault.code))
-        .collect();
-    let rest = faults.len().saturating_sub(SHOWN);
-    let more = if rest > 0 {
-        format!(" and {rest} more")
-    } else {
-        String::new()
-    };
-    named.join(", ") + &more
 }
 
 fn authentication(refusal: &keys::Refusal) -> Problem {

@@ -19,16 +19,16 @@ pub async fn token(app: &TestApp, scope: Scope) -> String {
 pub async fn token_of(app: &TestApp, property_id: Uuid, scope: Scope, days: Option<i64>) -> String {
     let mut conn = app.pool.acquire().await.unwrap();
     let expires_at = days.map(|days| app.clock.now() + TimeDelta::days(days));
-    let made = settings::create_token(
-        &mut conn,
-        &Actor::System,
+    let new = settings::NewToken {
+        token_id: app.clock.new_id(),
         property_id,
-        "test".to_owned(),
+        name: "test".to_owned(),
         scope,
         expires_at,
-        &app.clock,
-    );
-    made.await.unwrap().1.expose().to_owned()
+        user_id: None,
+    };
+    let made = settings::create_token(&mut conn, &Actor::System, new, &app.clock).await;
+    made.unwrap().1.expose().to_owned()
 }
 
 /// A program with a token.

@@ -19,13 +19,31 @@ use crate::platform::problem::Problem;
 use crate::settings::{self, StreamChange};
 use crate::streams::{LOOKBACK_DAYS, Stream, store};
 
+/// An attribution ID, and where its events go.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct AttributionId {
+    #[serde(flatten)]
+    stream: Stream,
+    /// Where events are posted to; `{topic}` stands for the topic.
+    webhook_url: String,
+}
+
+impl AttributionId {
+    fn new(stream: Stream, api: &Api) -> Self {
+        Self {
+            webhook_url: stream.webhook_url(&api.base_url, "{topic}"),
+            stream,
+        }
+    }
+}
+
 /// Attribution IDs of the property, oldest first
-#[utoipa::path(get, path = "/attribution-ids", tag = "Attribution IDs", params(OfProperty, Wanted), responses((status = 200, body = Page<Stream>)))]
+#[utoipa::path(get, path = "/attribution-ids", tag = "Attribution IDs", params(OfProperty, Wanted), responses((status = 200, body = Page<AttributionId>)))]
 pub async fn list(
     State(api): State<Arc<Api>>,
     reader: Reader,
     Asked(wanted): Asked<Wanted>,
-) -> Result<Json<Page<Stream>>, Problem> {
+) -> Result<Json<Page<AttributionId>>, Problem> {
     let limit = wanted.limit()?;
     let after = match wanted.after_id()? {
         Some(id) => {
@@ -45,7 +63,10 @@ pub async fn list(
         .await
     };
     let found = db::in_time(read).await.map_err(unavailable)?;
-    Ok(Json(Page::of(found, limit, |stream| [stream.attribution_id])))
+    let found = found.into_iter().map(|stream| AttributionId::new(stream, &api));
+    Ok(Json(Page::of(found.collect(), limit, |one| {
+        [one.stream.attribution_id]
+    })))
 }
 
 /// What an attribution ID is made of.
@@ -58,12 +79,12 @@ pub struct New {
 }
 
 /// Make an attribution ID; its webhook is closed
-#[utoipa::path(post, path = "/attribution-ids", tag = "Attribution IDs", params(OfProperty), request_body = New, responses((status = 201, body = Stream)))]
+#[utoipa::path(post, path = "/attribution-ids", tag = "Attribution IDs", params(OfProperty), request_body = New, responses((status = 201, body = AttributionId)))]
 pub async fn create(
     State(api): State<Arc<Api>>,
     writer: Writer,
     Sent(new): Sent<New>,
-) -> Result<Created<Stream>, Problem> {
+) -> Result<Created<AttributionId>, Problem> {
     let mut faults = Vec::new();
     check_name("name", &new.name, &mut faults);
     if !faults.is_empty() {
@@ -74,27 +95,30 @@ pub async fn create(
     settings::create_stream(&mut conn, &writer.principal.actor(), &stream, &api.clock)
         .await
         .map_err(unavailable)?;
-    Ok(Created(stream))
+    Ok(Created(AttributionId::new(stream, &api)))
 }
 
 /// An attribution ID
-#[utoipa::path(get, path = "/attribution-ids/{attribution_id}", tag = "Attribution IDs", params(("attribution_id" = Uuid, Path), OfProperty), responses((status = 200, body = Stream)))]
+#[utoipa::path(get, path = "/attribution-ids/{attribution_id}", tag = "Attribution IDs", params(("attribution_id" = Uuid, Path), OfProperty), responses((status = 200, body = AttributionId)))]
 pub async fn show(
     State(api): State<Arc<Api>>,
     reader: Reader,
     At(attribution_id): At<Uuid>,
-) -> Result<Json<Stream>, Problem> {
-    stream(&api, reader.property_id, attribution_id).await.map(Json)
+) -> Result<Json<AttributionId>, Problem> {
+    let stream = stream(&api, reader.property_id, attribution_id).await?;
+    Ok(Json(AttributionId::new(stream, &api)))
 }
 
-/// Whether the script is in place.
+/// The script, and whether it is in place.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Tracking {
+    /// What is pasted into the head of every page.
+    snippet: String,
     /// When a page last told of itself, to the minute; null when none ever did.
     last_seen_at: Option<DateTime<Utc>>,
 }
 
-/// Whether page views arrive
+/// The snippet for the site's pages, and whether page views arrive
 #[utoipa::path(get, path = "/attribution-ids/{attribution_id}/tracking", tag = "Attribution IDs", params(("attribution_id" = Uuid, Path), OfProperty), responses((status = 200, body = Tracking)))]
 pub async fn tracking(
     State(api): State<Arc<Api>>,
@@ -104,7 +128,10 @@ pub async fn tracking(
     let stream = stream(&api, reader.property_id, attribution_id).await?;
     let read = async { store::last_seen(&mut *api.pool.acquire().await?, stream.tenant()).await };
     let last_seen_at = db::in_time(read).await.map_err(unavailable)?;
-    Ok(Json(Tracking { last_seen_at }))
+    Ok(Json(Tracking {
+        snippet: stream.snippet(&api.base_url),
+        last_seen_at,
+    }))
 }
 
 /// What is to be changed; what is left out stays.
@@ -136,13 +163,13 @@ fn faults(change: &Change) -> Vec<Fault> {
 }
 
 /// Change an attribution ID: its name, its lookback, and whether its webhook is open
-#[utoipa::path(patch, path = "/attribution-ids/{attribution_id}", tag = "Attribution IDs", params(("attribution_id" = Uuid, Path), OfProperty), request_body = Change, responses((status = 200, body = Stream)))]
+#[utoipa::path(patch, path = "/attribution-ids/{attribution_id}", tag = "Attribution IDs", params(("attribution_id" = Uuid, Path), OfProperty), request_body = Change, responses((status = 200, body = AttributionId)))]
 pub async fn change(
     State(api): State<Arc<Api>>,
     writer: Writer,
     At(attribution_id): At<Uuid>,
     Sent(change): Sent<Change>,
-) -> Result<Json<Stream>, Problem> {
+) -> Result<Json<AttributionId>, Problem> {
     let faults = faults(&change);
     if !faults.is_empty() {
         return Err(invalid(faults));
@@ -158,5 +185,6 @@ pub async fn change(
     let changed = settings::change_stream(&mut conn, &actor, attribution_id, change, &api.clock)
         .await
         .map_err(unavailable)?;
-    changed.map(Json).ok_or_else(|| unknown("attribution ID"))
+    let changed = changed.ok_or_else(|| unknown("attribution ID"))?;
+    Ok(Json(AttributionId::new(changed, &api)))
 }

@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::reading;
 use crate::api::Api;
-use crate::api::extract::{Asked, At, Json, fault, invalid};
+use crate::api::extract::{Asked, At, Json, check_time, fault, invalid};
 use crate::api::page::{Page, Wanted, bad_cursor};
 use crate::api::principal::{OfProperty, Reader, unavailable, unknown};
 use crate::domain::faults::Fault;
@@ -86,6 +86,8 @@ fn filter(property_id: Uuid, which: Which) -> Result<Filter, Problem> {
             ));
         }
     }
+    check_time("from", which.from, &mut faults);
+    check_time("until", which.until, &mut faults);
     match (topic, outcome, faults.is_empty()) {
         (Ok(topic), Ok(outcome), true) => Ok(Filter {
             property_id,

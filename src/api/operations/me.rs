@@ -16,6 +16,8 @@ use crate::settings;
 use crate::users::password;
 use crate::users::sign_ins::Refusal;
 
+const BUSY: &str = "Many passwords are being checked at this moment. Nothing was changed.";
+
 /// Who asks.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Me {
@@ -27,23 +29,28 @@ pub struct Me {
     role: String,
     /// The one property that a token opens.
     property_id: Option<Uuid>,
+    /// What each change under the dashboard's session has to carry as `X-CSRF-Token`; null for a token, which needs none.
+    csrf_token: Option<String>,
 }
 
 /// Who asks
 #[utoipa::path(get, path = "/me", tag = "Access", responses((status = 200, body = Me)))]
-pub async fn show(Anybody(principal): Anybody) -> Json<Me> {
-    Json(match principal {
+pub async fn show(anybody: Anybody) -> Json<Me> {
+    let csrf_token = anybody.csrf_token;
+    Json(match anybody.principal {
         Principal::Token(token) => Me {
             kind: "token",
             name: token.name,
             role: token.scope.to_string(),
             property_id: Some(token.property_id),
+            csrf_token,
         },
         Principal::User(user) => Me {
             kind: "user",
             name: user.email,
             role: user.role.to_string(),
             property_id: None,
+            csrf_token,
         },
     })
 }
@@ -68,8 +75,8 @@ pub async fn change_password(
 ) -> Result<StatusCode, Problem> {
     password::check(&sent.new)
         .map_err(|unfit| invalid(vec![fault("new", "unfit_password", unfit.to_string())]))?;
-    let SignedIn { user, token, client } = signed_in;
-    match api.sign_ins.confirm(&user, sent.current, client).await {
+    let SignedIn { user, token } = signed_in;
+    match api.sign_ins.confirm(&user, sent.current, &token).await {
         Ok(()) => {}
         Err(Refusal::Wrong) => {
             let wrong = fault("current", "wrong_password", "the current password is another one");
@@ -78,12 +85,13 @@ pub async fn change_password(
         Err(Refusal::TooMany { retry_after }) => {
             return Err(Problem::rate_limited("Too many tries.".to_owned(), retry_after));
         }
+        Err(Refusal::Busy) => return Err(Problem::unavailable(BUSY)),
         Err(Refusal::Unavailable(cause)) => {
             return Err(Problem::unavailable("Nothing was changed.").caused_by(cause));
         }
     }
-    let hash = api.hash.hash(sent.new).await;
-    let hash = hash.map_err(|error| Problem::unavailable("Nothing was changed.").caused_by(error))?;
+    let hash = api.sign_ins.hash(sent.new).await;
+    let hash = hash.map_err(|error| Problem::unavailable(BUSY).caused_by(error))?;
     let mut conn = api.pool.acquire().await.map_err(unavailable)?;
     settings::set_password(&mut conn, &user, &hash, &token, &api.clock)
         .await

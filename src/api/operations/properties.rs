@@ -5,32 +5,40 @@ use std::sync::Arc;
 use axum::extract::State;
 use serde::Deserialize;
 use utoipa::ToSchema;
-use uuid::Uuid;
 
 use crate::api::Api;
-use crate::api::extract::{At, Created, Json, Sent, check_name, fault, invalid};
-use crate::api::page::Page;
-use crate::api::principal::{Anybody, OfProperty, Owner, Principal, Reader, Writer, unavailable, unknown};
+use crate::api::extract::{Asked, Created, Json, Sent, check_name, fault, invalid};
+use crate::api::page::{Page, Wanted};
+use crate::api::principal::{Anybody, Named, Owner, Principal, Read, Write, unavailable, unknown};
 use crate::platform::db;
 use crate::platform::problem::Problem;
 use crate::settings::{self, Actor, PropertyChange};
 use crate::streams::{KEEP_DAYS, KEEP_PERSONAL_DAYS, Property, store};
 
-/// The properties that can be looked at
-#[utoipa::path(get, path = "/properties", tag = "Properties", responses((status = 200, body = Page<Property>)))]
+/// The properties that can be looked at, oldest first
+#[utoipa::path(get, path = "/properties", tag = "Properties", params(Wanted), responses((status = 200, body = Page<Property>)))]
 pub async fn list(
     State(api): State<Arc<Api>>,
-    Anybody(principal): Anybody,
+    anybody: Anybody,
+    Asked(wanted): Asked<Wanted>,
 ) -> Result<Json<Page<Property>>, Problem> {
-    let read = async { store::list_properties(&mut *api.pool.acquire().await?).await };
-    let mut all = db::in_time(read).await.map_err(unavailable)?;
-    if let Principal::Token(token) = principal {
-        all.retain(|property| property.property_id == token.property_id);
-    }
-    Ok(Json(Page {
-        data: all,
-        next_cursor: None,
-    }))
+    let (limit, after) = (wanted.limit()?, wanted.after_id()?);
+    let read = async {
+        let mut conn = api.pool.acquire().await?;
+        match &anybody.principal {
+            Principal::User(_) => store::properties_after(&mut conn, after, i64::from(limit) + 1).await,
+            // The one that it opens, on the first page.
+            Principal::Token(token) => {
+                let own = store::find_property(&mut conn, token.property_id).await?;
+                Ok(own
+                    .into_iter()
+                    .filter(|own| after.is_none_or(|after| own.property_id > after))
+                    .collect())
+            }
+        }
+    };
+    let found = db::in_time(read).await.map_err(unavailable)?;
+    Ok(Json(Page::of(found, limit, |property| [property.property_id])))
 }
 
 /// What a property is made of.
@@ -61,16 +69,12 @@ pub async fn create(
 }
 
 /// A property
-#[utoipa::path(get, path = "/properties/{id}", tag = "Properties", params(("id" = Uuid, Path), OfProperty), responses((status = 200, body = Property)))]
+#[utoipa::path(get, path = "/properties/{id}", tag = "Properties", params(("id" = Uuid, Path)), responses((status = 200, body = Property)))]
 pub async fn show(
     State(api): State<Arc<Api>>,
-    reader: Reader,
-    At(id): At<Uuid>,
+    Named(reader): Named<Read>,
 ) -> Result<Json<Property>, Problem> {
-    if id != reader.property_id {
-        return Err(unknown("property"));
-    }
-    let read = async { store::find_property(&mut *api.pool.acquire().await?, id).await };
+    let read = async { store::find_property(&mut *api.pool.acquire().await?, reader.property_id).await };
     let found = db::in_time(read).await.map_err(unavailable)?;
     found.map(Json).ok_or_else(|| unknown("property"))
 }
@@ -96,16 +100,12 @@ pub struct Change {
 }
 
 /// Change a property
-#[utoipa::path(patch, path = "/properties/{id}", tag = "Properties", params(("id" = Uuid, Path), OfProperty), request_body = Change, responses((status = 200, body = Property)))]
+#[utoipa::path(patch, path = "/properties/{id}", tag = "Properties", params(("id" = Uuid, Path)), request_body = Change, responses((status = 200, body = Property)))]
 pub async fn change(
     State(api): State<Arc<Api>>,
-    writer: Writer,
-    At(id): At<Uuid>,
+    Named(writer): Named<Write>,
     Sent(change): Sent<Change>,
 ) -> Result<Json<Property>, Problem> {
-    if id != writer.property_id {
-        return Err(unknown("property"));
-    }
     let mut faults = Vec::new();
     if let Some(name) = &change.name {
         check_name("name", name, &mut faults);
@@ -135,7 +135,8 @@ pub async fn change(
         keep_sessions_days: change.keep_sessions_days,
     };
     let mut conn = api.pool.acquire().await.map_err(unavailable)?;
-    let changed = settings::change_property(&mut conn, &writer.principal.actor(), id, change, &api.clock)
+    let (actor, id) = (writer.principal.actor(), writer.property_id);
+    let changed = settings::change_property(&mut conn, &actor, id, change, &api.clock)
         .await
         .map_err(unavailable)?;
     changed.map(Json).ok_or_else(|| unknown("property"))

@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use super::{reading, stream};
 use crate::api::Api;
-use crate::api::extract::{Asked, Json, fault, invalid};
+use crate::api::extract::{Asked, Json, fault, invalid, is_common};
 use crate::api::page::Page;
 use crate::api::principal::{OfProperty, Reader, unavailable};
 use crate::domain::faults::Fault;
@@ -89,10 +89,16 @@ impl Days {
     }
 }
 
-/// Of the years that databases and people agree about.
-fn is_common(day: NaiveDate) -> bool {
-    use chrono::Datelike as _;
-    (1970..=9999).contains(&day.year())
+/// A word.
+fn word<T: std::str::FromStr<Err: std::fmt::Display>>(
+    field: &str,
+    sent: &str,
+    faults: &mut Vec<Fault>,
+) -> Option<T> {
+    let parsed = sent.parse();
+    parsed
+        .map_err(|bad| faults.push(fault(field, "unknown_word", T::Err::to_string(&bad))))
+        .ok()
 }
 
 /// Words with commas between.
@@ -102,14 +108,11 @@ fn words<T: std::str::FromStr<Err: std::fmt::Display>>(
     faults: &mut Vec<Fault>,
 ) -> Option<Vec<T>> {
     let sent = sent.filter(|sent| !sent.is_empty())?;
-    let mut found = Vec::new();
-    for word in sent.split(',') {
-        match word.parse() {
-            Ok(word) => found.push(word),
-            Err(bad) => faults.push(fault(field, "unknown_word", T::Err::to_string(&bad))),
-        }
-    }
-    Some(found)
+    Some(
+        sent.split(',')
+            .filter_map(|one| word(field, one, faults))
+            .collect(),
+    )
 }
 
 async fn campaign_query(
@@ -122,7 +125,8 @@ async fn campaign_query(
     let window = days.window(api, &mut faults);
     let dimensions = words::<Dimension>("group_by", which.group_by.as_deref(), &mut faults);
     let models = words::<Model>("models", which.models.as_deref(), &mut faults);
-    let topic = words::<Topic>("topic", which.topic.as_deref(), &mut faults);
+    let topic = which.topic.filter(|topic| !topic.is_empty());
+    let topic = topic.and_then(|topic| word::<Topic>("topic", &topic, &mut faults));
     for (field, text) in [
         ("channel", &which.channel),
         ("source", &which.source),
@@ -148,7 +152,7 @@ async fn campaign_query(
         .group_by(&dimensions.unwrap_or_else(|| vec![Dimension::Campaign]))
         .models(&models.unwrap_or_default());
     query.attribution_id = days.attribution_id;
-    query.topic = topic.and_then(|topics| topics.first().copied());
+    query.topic = topic;
     query.filter = Filter {
         channel: which.channel,
         source: which.source,
@@ -227,7 +231,8 @@ pub async fn overview(
 ) -> Result<Json<Overview>, Problem> {
     let mut faults = Vec::new();
     let window = days.window(&api, &mut faults);
-    let model = words::<Model>("model", how.model.as_deref(), &mut faults);
+    let model = how.model.filter(|model| !model.is_empty());
+    let model = model.and_then(|model| word::<Model>("model", &model, &mut faults));
     let step = match how.step.as_deref() {
         None | Some("day") => Step::Day,
         Some("hour") => Step::Hour,
@@ -245,9 +250,7 @@ pub async fn overview(
         attribution_id: days.attribution_id,
         window,
         step,
-        model: model
-            .and_then(|models| models.first().copied())
-            .unwrap_or(Model::LastClick),
+        model: model.unwrap_or(Model::LastClick),
     };
     let mut conn = reading(&api).await?;
     let found = overview::overview(&mut conn, &query, api.clock.now()).await;

@@ -11,10 +11,10 @@ use uuid::Uuid;
 use crate::api::Api;
 use crate::api::extract::{Asked, At, Created, Json, Sent, check_name, fault, invalid};
 use crate::api::page::{Page, Wanted};
-use crate::api::principal::{OfProperty, Reader, Writer, unavailable, unknown};
+use crate::api::principal::{OfProperty, Principal, Reader, Writer, forbidden, unavailable, unknown};
 use crate::platform::db;
 use crate::platform::problem::Problem;
-use crate::settings;
+use crate::settings::{self, NewToken, TokenNotMade};
 use crate::tokens::{ApiToken, Scope, store};
 
 const MOST_DAYS: i64 = 36_500;
@@ -60,13 +60,16 @@ pub struct MadeToken {
     token: String,
 }
 
-/// Make a token
+/// Make a token, under the dashboard's session: tokens make none, or one that was leaked would outlive what is done about it
 #[utoipa::path(post, path = "/api-tokens", tag = "API tokens", params(OfProperty), request_body = New, responses((status = 201, body = MadeToken)))]
 pub async fn create(
     State(api): State<Arc<Api>>,
     writer: Writer,
     Sent(new): Sent<New>,
 ) -> Result<Created<MadeToken>, Problem> {
+    let Principal::User(user) = &writer.principal else {
+        return Err(forbidden());
+    };
     let mut faults = Vec::new();
     check_name("name", &new.name, &mut faults);
     let scope = new.scope.parse::<Scope>();
@@ -87,21 +90,23 @@ pub async fn create(
         .map(|days| api.clock.now() + TimeDelta::days(days));
     let mut conn = api.pool.acquire().await.map_err(unavailable)?;
     let actor = writer.principal.actor();
-    let (listed, token) = settings::create_token(
-        &mut conn,
-        &actor,
-        writer.property_id,
-        new.name,
+    let new = NewToken {
+        token_id: api.clock.new_id(),
+        property_id: writer.property_id,
+        name: new.name,
         scope,
         expires_at,
-        &api.clock,
-    )
-    .await
-    .map_err(unavailable)?;
-    Ok(Created(MadeToken {
-        listed,
-        token: token.expose().to_owned(),
-    }))
+        user_id: Some(user.user_id),
+    };
+    match settings::create_token(&mut conn, &actor, new, &api.clock).await {
+        Ok((listed, token)) => Ok(Created(MadeToken {
+            listed,
+            token: token.expose().to_owned(),
+        })),
+        Err(TokenNotMade::NoRight) => Err(forbidden()),
+        Err(TokenNotMade::Database(error)) => Err(unavailable(error)),
+        Err(not @ TokenNotMade::Before) => Err(Problem::internal().caused_by(format!("{not:?}"))),
+    }
 }
 
 /// Revoke a token, at once and for good

@@ -9,23 +9,29 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::api::Api;
-use crate::api::extract::{At, Created, Json, Sent, fault, invalid};
-use crate::api::page::Page;
+use crate::api::extract::{Asked, At, Created, Json, Sent, fault, invalid};
+use crate::api::page::{Page, Wanted};
 use crate::api::principal::{Owner, unavailable, unknown};
 use crate::platform::db;
 use crate::platform::problem::Problem;
 use crate::settings::{self, Actor, NotChanged};
+use crate::users::sign_ins::Token;
 use crate::users::{Role, User, is_email, store};
 
-/// All users, oldest first
-#[utoipa::path(get, path = "/users", tag = "Users", responses((status = 200, body = Page<User>)))]
-pub async fn list(State(api): State<Arc<Api>>, Owner(_): Owner) -> Result<Json<Page<User>>, Problem> {
-    let read = async { store::list(&mut *api.pool.acquire().await?).await };
-    let data = db::in_time(read).await.map_err(unavailable)?;
-    Ok(Json(Page {
-        data,
-        next_cursor: None,
-    }))
+/// Users, oldest first
+#[utoipa::path(get, path = "/users", tag = "Users", params(Wanted), responses((status = 200, body = Page<User>)))]
+pub async fn list(
+    State(api): State<Arc<Api>>,
+    Owner(_): Owner,
+    Asked(wanted): Asked<Wanted>,
+) -> Result<Json<Page<User>>, Problem> {
+    let (limit, after) = (wanted.limit()?, wanted.after_id()?);
+    let read = async {
+        let mut conn = api.pool.acquire().await?;
+        store::list(&mut conn, after, i64::from(limit) + 1).await
+    };
+    let found = db::in_time(read).await.map_err(unavailable)?;
+    Ok(Json(Page::of(found, limit, |user| [user.user_id])))
 }
 
 /// Who is invited.
@@ -40,7 +46,7 @@ pub struct New {
     role: String,
 }
 
-/// Somebody who was just invited.
+/// Somebody who has a link to set a password by.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Invited {
     /// As it is listed.
@@ -79,22 +85,37 @@ pub async fn invite(
     };
     let actor = Actor::User(owner.email);
     let mut conn = api.pool.acquire().await.map_err(unavailable)?;
-    let made = settings::create_user(&mut conn, &actor, &user, None, &api.clock).await;
-    if !made.map_err(unavailable)? {
-        return Err(Problem::new(
+    let invited = settings::invite_user(&mut conn, &actor, &user, &api.clock).await;
+    match invited.map_err(unavailable)? {
+        Some(token) => Ok(Created(with_link(&api, user, &token))),
+        None => Err(Problem::new(
             StatusCode::CONFLICT,
             "user_exists",
             "There already",
             "There is a user with this address.",
-        ));
+        )),
     }
-    let token = settings::invite_user(&mut conn, &actor, &user, &api.clock)
-        .await
-        .map_err(unavailable)?;
-    Ok(Created(Invited {
-        invitation: format!("{}/dashboard/invitation/{}", api.base_url, token.expose()),
+}
+
+fn with_link(api: &Api, user: User, token: &Token) -> Invited {
+    Invited {
         user,
-    }))
+        invitation: format!("{}/dashboard/invitation/{}", api.base_url, token.expose()),
+    }
+}
+
+/// Make a new link to set a password by, in place of earlier ones
+#[utoipa::path(post, path = "/users/{user_id}/invitation", tag = "Users", params(("user_id" = Uuid, Path)), responses((status = 201, body = Invited)))]
+pub async fn renew_invitation(
+    State(api): State<Arc<Api>>,
+    Owner(owner): Owner,
+    At(user_id): At<Uuid>,
+) -> Result<Created<Invited>, Problem> {
+    let mut conn = api.pool.acquire().await.map_err(unavailable)?;
+    let actor = Actor::User(owner.email);
+    let renewed = settings::renew_invitation(&mut conn, &actor, user_id, &api.clock).await;
+    let (user, token) = renewed.map_err(unavailable)?.ok_or_else(|| unknown("user"))?;
+    Ok(Created(with_link(&api, user, &token)))
 }
 
 /// What is to be changed.
@@ -106,7 +127,7 @@ pub struct Change {
     role: String,
 }
 
-/// Change a user's role; who may do less has to sign in again
+/// Change a user's role; who may do less has to sign in again, and loses the API tokens that an editor may make
 #[utoipa::path(patch, path = "/users/{user_id}", tag = "Users", params(("user_id" = Uuid, Path)), request_body = Change, responses((status = 200, body = User)))]
 pub async fn change(
     State(api): State<Arc<Api>>,
@@ -121,7 +142,7 @@ pub async fn change(
     changed.map(Json).map_err(refusal)
 }
 
-/// Remove a user, with all sign-ins
+/// Remove a user, with all sign-ins and API tokens
 #[utoipa::path(delete, path = "/users/{user_id}", tag = "Users", params(("user_id" = Uuid, Path)), responses((status = 204)))]
 pub async fn remove(
     State(api): State<Arc<Api>>,

@@ -3,15 +3,15 @@
 use std::sync::Arc;
 
 use askama::Template;
-use axum::extract::{Query, State};
-use axum::http::header;
+use axum::extract::State;
 use axum::response::Response;
 
-use super::Said;
+use super::{Said, sign_in};
 use crate::dashboard::Dashboard;
+use crate::dashboard::extract::Query;
 use crate::dashboard::failure::Failure;
 use crate::dashboard::frame::{Frame, Place};
-use crate::dashboard::guard::{self, Allowed, Posted, Session, Viewer};
+use crate::dashboard::guard::{Allowed, Posted, Session, Viewer};
 use crate::dashboard::show::{go, html};
 use crate::settings;
 use crate::users::password;
@@ -60,7 +60,7 @@ pub async fn change_password(
             let current = form.exact("current").to_owned();
             let proven = dashboard
                 .sign_ins
-                .confirm(&session.user, current, session.client)
+                .confirm(&session.user, current, &session.token)
                 .await;
             match proven {
                 Ok(()) => None,
@@ -68,6 +68,7 @@ pub async fn change_password(
                 Err(Refusal::TooMany { retry_after }) => {
                     Some(format!("too many tries: try again in {retry_after} seconds"))
                 }
+                Err(Refusal::Busy) => return Err(Failure::Busy),
                 Err(Refusal::Unavailable(cause)) => return Err(Failure::Unavailable(cause)),
             }
         }
@@ -75,7 +76,7 @@ pub async fn change_password(
     if refused.is_some() {
         return shown(&dashboard, session, None, refused).await;
     }
-    let hash = dashboard.hash.hash(new.to_owned()).await?;
+    let hash = dashboard.sign_ins.hash(new.to_owned()).await?;
     let mut conn = dashboard.pool.acquire().await?;
     settings::set_password(&mut conn, &session.user, &hash, &session.token, &dashboard.clock).await?;
     Ok(go("/dashboard/account?said=password"))
@@ -88,8 +89,5 @@ pub async fn sign_out_everywhere(
 ) -> Result<Response, Failure> {
     let mut conn = dashboard.pool.acquire().await?;
     settings::sign_out_everywhere(&mut conn, &posted.session.user, &dashboard.clock).await?;
-    let mut response = go("/dashboard/sign-in");
-    let cookie = guard::cookie(None, &dashboard)?;
-    response.headers_mut().insert(header::SET_COOKIE, cookie);
-    Ok(response)
+    sign_in::signed_out(&dashboard)
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use askama::Template;
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse as _, Response};
 use futures_util::stream;
@@ -17,9 +17,10 @@ use uuid::Uuid;
 use super::of_stream;
 use crate::activity::{Logged, store};
 use crate::dashboard::Dashboard;
+use crate::dashboard::extract::{Path, Query};
 use crate::dashboard::failure::Failure;
 use crate::dashboard::frame::{Frame, Place};
-use crate::dashboard::guard::{Allowed, Viewer};
+use crate::dashboard::guard::{Allowed, Viewer, Watching};
 use crate::dashboard::show::{html, time, time_or};
 use crate::platform::db;
 use crate::streams::Stream;
@@ -180,7 +181,7 @@ struct Live {
 /// `GET .../activity/live`: the table, whenever it has changed.
 pub async fn live(
     State(dashboard): State<Arc<Dashboard>>,
-    Allowed(_, _): Allowed<Viewer>,
+    _: Watching,
     Path((property_id, attribution_id)): Path<(Uuid, Uuid)>,
 ) -> Result<Response, Failure> {
     let stream = of_stream::find(&dashboard, property_id, attribution_id).await?;

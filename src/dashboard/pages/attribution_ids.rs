@@ -3,17 +3,19 @@
 use std::sync::Arc;
 
 use askama::Template;
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use axum::response::Response;
 use serde::Deserialize;
+use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::Said;
 use super::of_stream::{self, Tab};
 use crate::dashboard::Dashboard;
+use crate::dashboard::extract::{Path, Query};
 use crate::dashboard::failure::Failure;
 use crate::dashboard::frame::{Frame, Place};
-use crate::dashboard::guard::{Allowed, Editor, Owner, Posted, Viewer};
+use crate::dashboard::guard::{Allowed, Editor, Posted, Viewer};
 use crate::dashboard::show::{day, go, html};
 use crate::domain::text;
 use crate::platform::db;
@@ -77,18 +79,6 @@ pub async fn first(
     }
 }
 
-/// `POST /dashboard/properties`
-pub async fn create_property(
-    State(dashboard): State<Arc<Dashboard>>,
-    posted: Posted<Owner>,
-) -> Result<Response, Failure> {
-    let name = name(posted.form.text("name"))?;
-    let mut conn = dashboard.pool.acquire().await?;
-    let actor = posted.session.actor();
-    let made = settings::create_property(&mut conn, &actor, name, &dashboard.clock).await?;
-    Ok(go(&format!("{}?said=created", of_property(made.property_id))))
-}
-
 fn of_property(property_id: Uuid) -> String {
     format!("/dashboard/properties/{property_id}/attribution-ids")
 }
@@ -100,6 +90,14 @@ pub(super) fn name(sent: &str) -> Result<String, Failure> {
         _ => Err(Failure::BadForm(
             "A name has 1 to 100 characters, none of which is a control character.",
         )),
+    }
+}
+
+/// Whether there is such a property to make something in.
+pub(super) async fn refuse_unknown(conn: &mut PgConnection, property_id: Uuid) -> Result<(), Failure> {
+    match store::property_exists(conn, property_id).await? {
+        true => Ok(()),
+        false => Err(Failure::NotFound),
     }
 }
 
@@ -147,9 +145,7 @@ pub async fn create(
 ) -> Result<Response, Failure> {
     let name = name(posted.form.text("name"))?;
     let mut conn = dashboard.pool.acquire().await?;
-    if !store::property_exists(&mut conn, property_id).await? {
-        return Err(Failure::NotFound);
-    }
+    refuse_unknown(&mut conn, property_id).await?;
     let stream = Stream::new(property_id, name, &dashboard.clock);
     settings::create_stream(&mut conn, &posted.session.actor(), &stream, &dashboard.clock).await?;
     Ok(go(&format!("{}/webhooks?said=created", of_stream::path(&stream))))

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use askama::Template;
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse as _, Response};
 use rust_decimal::prelude::ToPrimitive as _;
@@ -12,6 +12,7 @@ use uuid::Uuid;
 
 use crate::dashboard::Dashboard;
 use crate::dashboard::chart::{Chart, Value};
+use crate::dashboard::extract::{Path, Query};
 use crate::dashboard::failure::Failure;
 use crate::dashboard::frame::{Frame, Place};
 use crate::dashboard::guard::{Allowed, Viewer};

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use askama::Template;
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use axum::response::Response;
 use serde::Deserialize;
 use uuid::Uuid;
@@ -12,6 +12,7 @@ use uuid::Uuid;
 use super::attribution_ids::name;
 use super::{Said, of_stream};
 use crate::dashboard::Dashboard;
+use crate::dashboard::extract::{Path, Query};
 use crate::dashboard::failure::Failure;
 use crate::dashboard::frame::{Frame, Place};
 use crate::dashboard::guard::{Allowed, Editor, Form, Posted, Session, Viewer};

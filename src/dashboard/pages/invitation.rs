@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use askama::Template;
-use axum::extract::{Path, Request, State};
+use axum::extract::{Request, State};
 use axum::response::Response;
 
 use crate::dashboard::Dashboard;
+use crate::dashboard::extract::Path;
 use crate::dashboard::failure::Failure;
 use crate::dashboard::guard;
 use crate::dashboard::show::{Plain, go, html};
@@ -53,7 +54,7 @@ pub async fn accept(
     request: Request,
 ) -> Result<Response, Failure> {
     let (head, body) = request.into_parts();
-    let form = guard::read(&head, body).await?;
+    let form = guard::read(&head, body, guard::MOST_OF_STRANGERS, &dashboard).await?;
     let (token, user) = invited(&dashboard, &token).await?;
     let new = form.exact("password");
     let unfit = match password::check(new) {
@@ -68,7 +69,7 @@ pub async fn accept(
             refused: unfit,
         }));
     }
-    let hash = dashboard.hash.hash(new.to_owned()).await?;
+    let hash = dashboard.sign_ins.hash(new.to_owned()).await?;
     let mut conn = dashboard.pool.acquire().await?;
     let accepted = settings::accept_invitation(&mut conn, &token, &hash, &dashboard.clock).await?;
     accepted.ok_or(Failure::NotFound)?;

@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use askama::Template;
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use axum::response::Response;
 use serde::Deserialize;
 use uuid::Uuid;
 
 use crate::audit::{Entry, INSTALLATION, store};
 use crate::dashboard::Dashboard;
+use crate::dashboard::extract::{Path, Query};
 use crate::dashboard::failure::Failure;
 use crate::dashboard::frame::{Frame, Place};
 use crate::dashboard::guard::{Allowed, Session, Viewer};

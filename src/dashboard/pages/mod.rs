@@ -2,6 +2,7 @@
 
 pub mod account;
 pub mod activity;
+pub mod api_tokens;
 pub mod attribution_ids;
 pub mod campaigns;
 pub mod conversions;
@@ -11,6 +12,7 @@ pub mod invitation;
 pub mod log;
 mod of_stream;
 pub mod overview;
+pub mod properties;
 pub mod sign_in;
 pub mod test_event;
 pub mod tracking;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use askama::Template;
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use axum::response::Response;
 use chrono::{DateTime, Utc};
 use rust_decimal::prelude::ToPrimitive as _;
@@ -14,6 +14,7 @@ use uuid::Uuid;
 use super::campaigns::{DAYS, days_of};
 use crate::dashboard::Dashboard;
 use crate::dashboard::chart::{Chart, Value};
+use crate::dashboard::extract::{Path, Query};
 use crate::dashboard::failure::Failure;
 use crate::dashboard::frame::{Frame, Place};
 use crate::dashboard::guard::{Allowed, Viewer};

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use askama::Template;
-use axum::extract::{Query, Request, State};
+use axum::extract::{Request, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use serde::Deserialize;
 
 use crate::dashboard::Dashboard;
+use crate::dashboard::extract::Query;
 use crate::dashboard::failure::Failure;
 use crate::dashboard::guard::{self, Posted, Viewer};
 use crate::dashboard::show::{Plain, go, html};
@@ -51,32 +52,29 @@ pub async fn page(Query(query): Query<Next>) -> Response {
 /// `POST /dashboard/sign-in`
 pub async fn sign_in(State(dashboard): State<Arc<Dashboard>>, request: Request) -> Result<Response, Failure> {
     let (head, body) = request.into_parts();
-    let form = guard::read(&head, body).await?;
+    let form = guard::read(&head, body, guard::MOST_OF_STRANGERS, &dashboard).await?;
     let (email, next) = (form.text("email"), local(form.text("next")));
     let client = dashboard.proxies.client_of(&head);
-    let former = guard::token(&head.headers, &dashboard);
     let password = form.exact("password").to_owned();
-    let (status, code, refused) = match dashboard
+    let mut answer = go(next);
+    let signed_in = dashboard
         .sign_ins
-        .sign_in(email, password, client, former.as_ref())
-        .await
-    {
-        Ok((token, _)) => {
-            let mut response = go(next);
-            let cookie = guard::cookie(Some(&token), &dashboard)?;
-            response.headers_mut().insert(header::SET_COOKIE, cookie);
-            return Ok(response);
-        }
+        .sign_in(email, password, client, &head.headers, answer.headers_mut());
+    let (status, code, refused, retry_after) = match signed_in.await {
+        Ok(()) => return Ok(answer),
         Err(Refusal::Unavailable(cause)) => return Err(Failure::Unavailable(cause)),
+        Err(Refusal::Busy) => return Err(Failure::Busy),
         Err(Refusal::Wrong) => (
             StatusCode::UNAUTHORIZED,
             "wrong_password",
             "No account has this address and this password.".to_owned(),
+            None,
         ),
         Err(Refusal::TooMany { retry_after }) => (
             StatusCode::TOO_MANY_REQUESTS,
             "rate_limited",
             format!("Too many tries. Try again in {retry_after} seconds."),
+            Some(retry_after),
         ),
     };
     let page = Page {
@@ -86,6 +84,9 @@ pub async fn sign_in(State(dashboard): State<Arc<Dashboard>>, request: Request) 
         refused: Some(refused),
     };
     let mut response = (status, html(&page)).into_response();
+    if let Some(seconds) = retry_after {
+        response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
+    }
     response.extensions_mut().insert(RefusedAs(code));
     Ok(response)
 }
@@ -96,9 +97,14 @@ pub async fn sign_out(
     posted: Posted<Viewer>,
 ) -> Result<Response, Failure> {
     dashboard.sign_ins.end(&posted.session.token).await?;
+    signed_out(&dashboard)
+}
+
+/// To the page for signing in, without the cookie.
+pub(super) fn signed_out(dashboard: &Dashboard) -> Result<Response, Failure> {
     let mut response = go("/dashboard/sign-in");
-    let cookie = guard::cookie(None, &dashboard)?;
-    response.headers_mut().insert(header::SET_COOKIE, cookie);
+    let ended = dashboard.sign_ins.cookies().end(response.headers_mut());
+    ended.map_err(|error| Failure::Internal(error.to_string()))?;
     Ok(response)
 }
 

@@ -2,17 +2,18 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::Response;
 use uuid::Uuid;
 
-use super::{of_stream, webhooks};
+use super::of_stream;
+use super::webhooks::{self, View};
 use crate::conversions::Match;
 use crate::dashboard::Dashboard;
+use crate::dashboard::extract::Path;
 use crate::dashboard::failure::Failure;
 use crate::dashboard::guard::{Editor, Posted};
 use crate::domain::faults::Fault;
-use crate::platform::http_body::read_json;
 use crate::trials::{NotTried, Taken};
 
 /// What is in the form at first.
@@ -35,15 +36,7 @@ pub async fn send(
 ) -> Result<Response, Failure> {
     let stream = of_stream::find(&dashboard, property_id, attribution_id).await?;
     let (topic, payload) = (posted.form.text("topic"), posted.form.text("payload"));
-    let tried = match read_json(payload.as_bytes()) {
-        Ok(event) => dashboard.trials.try_out(&stream, topic, event).await,
-        Err(_) => Err(NotTried::Invalid(vec![Fault {
-            field: "payload".to_owned(),
-            code: "invalid_json",
-            message: "must be JSON".to_owned(),
-        }])),
-    };
-    let result = match tried {
+    let result = match dashboard.trials.try_text(&stream, topic, payload).await {
         Ok(taken) => Ok(taken),
         Err(NotTried::Invalid(faults)) => Err(faults),
         Err(NotTried::Unavailable(cause)) => return Err(Failure::Unavailable(cause)),
@@ -52,7 +45,11 @@ pub async fn send(
         payload: payload.to_owned(),
         result,
     };
-    webhooks::shown(&dashboard, &posted.session, stream, None, None, Some(tested)).await
+    let view = View {
+        tested: Some(tested),
+        ..View::default()
+    };
+    webhooks::shown(&dashboard, &posted.session, stream, view).await
 }
 
 /// What a match, or the lack of one, means.

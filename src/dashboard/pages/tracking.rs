@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use askama::Template;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::Response;
 use chrono::TimeDelta;
 use uuid::Uuid;
 
 use super::of_stream::{self, Tab};
 use crate::dashboard::Dashboard;
+use crate::dashboard::extract::Path;
 use crate::dashboard::failure::Failure;
 use crate::dashboard::frame::{Frame, Place};
 use crate::dashboard::guard::{Allowed, Viewer};
@@ -47,16 +48,9 @@ pub async fn page(
     Ok(html(&Page {
         frame,
         tabs: of_stream::tabs(&stream, "tracking"),
-        snippet: snippet(&dashboard.base_url, stream.attribution_id),
+        snippet: stream.snippet(&dashboard.base_url),
         lately: last.is_some_and(|at| now - at < TimeDelta::days(1)),
         last: last.map(time),
         stream,
     }))
-}
-
-fn snippet(base_url: &str, attribution_id: Uuid) -> String {
-    format!(
-        "<script>\n  window.trustdata = window.trustdata || [];\n  trustdata.push(['init', '{attribution_id}']);\n\
-         </script>\n<script async src=\"{base_url}/t.js\"></script>"
-    )
 }

@@ -3,19 +3,25 @@
 use std::sync::Arc;
 
 use askama::Template;
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use axum::response::Response;
+use serde::Deserialize;
 use uuid::Uuid;
 
 use super::Said;
 use crate::dashboard::Dashboard;
+use crate::dashboard::extract::{Path, Query};
 use crate::dashboard::failure::Failure;
 use crate::dashboard::frame::{Frame, Place};
 use crate::dashboard::guard::{Allowed, Owner, Posted, Session};
 use crate::dashboard::show::{day, go, html};
 use crate::platform::db;
 use crate::settings::{self, NotChanged};
+use crate::users::sign_ins::Token;
 use crate::users::{Role, User, is_email, store};
+
+/// Users of a page.
+const MOST: usize = 100;
 
 /// A user in the table.
 struct Row {
@@ -30,11 +36,26 @@ struct Invitation {
     link: String,
 }
 
+/// What came of a form.
+#[derive(Default)]
+struct Done {
+    invitation: Option<Invitation>,
+    refused: Option<&'static str>,
+}
+
+/// From where on.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct After {
+    after: Option<Uuid>,
+}
+
 #[derive(Template)]
 #[template(path = "dashboard/templates/users.html")]
 struct Page {
     frame: Frame,
     rows: Vec<Row>,
+    next: Option<Uuid>,
     roles: [Role; 3],
     invitation: Option<Invitation>,
     refused: Option<&'static str>,
@@ -43,12 +64,18 @@ struct Page {
 async fn shown(
     dashboard: &Dashboard,
     session: &Session,
+    after: Option<Uuid>,
     said: Option<&str>,
-    invitation: Option<Invitation>,
-    refused: Option<&'static str>,
+    done: Done,
 ) -> Result<Response, Failure> {
     let frame = Frame::new(dashboard, session, None, Place::Users).await?;
-    let users = db::in_time(async { store::list(&mut *dashboard.pool.acquire().await?).await }).await?;
+    let read = async {
+        let mut conn = dashboard.pool.acquire().await?;
+        store::list(&mut conn, after, MOST as i64 + 1).await
+    };
+    let mut users = db::in_time(read).await?;
+    let more = users.len() > MOST;
+    users.truncate(MOST);
     let row = |user: User| Row {
         created: day(user.created_at),
         own: user.user_id == session.user.user_id,
@@ -56,10 +83,11 @@ async fn shown(
     };
     Ok(html(&Page {
         frame: frame.saying(said),
+        next: users.last().map(|user| user.user_id).filter(|_| more),
         rows: users.into_iter().map(row).collect(),
         roles: [Role::Viewer, Role::Editor, Role::Owner],
-        invitation,
-        refused,
+        invitation: done.invitation,
+        refused: done.refused,
     }))
 }
 
@@ -67,9 +95,10 @@ async fn shown(
 pub async fn page(
     State(dashboard): State<Arc<Dashboard>>,
     Allowed(session, _): Allowed<Owner>,
+    Query(from): Query<After>,
     Query(said): Query<Said>,
 ) -> Result<Response, Failure> {
-    shown(&dashboard, &session, said.word(), None, None).await
+    shown(&dashboard, &session, from.after, said.word(), Done::default()).await
 }
 
 /// `POST /dashboard/users`
@@ -84,8 +113,7 @@ pub async fn invite(
         .map_err(|_| Failure::BadForm("The role must be owner, editor or viewer."))?;
     let email = form.text("email");
     if !is_email(email) {
-        let refused = "That is no email address.";
-        return shown(&dashboard, session, None, None, Some(refused)).await;
+        return refused(&dashboard, session, "That is no email address.").await;
     }
     let user = User {
         user_id: dashboard.clock.new_id(),
@@ -95,12 +123,20 @@ pub async fn invite(
         created_at: dashboard.clock.now(),
     };
     let mut conn = dashboard.pool.acquire().await?;
-    if !settings::create_user(&mut conn, &session.actor(), &user, None, &dashboard.clock).await? {
-        let refused = "There is a user with this address already.";
-        return shown(&dashboard, session, None, None, Some(refused)).await;
-    }
+    let invited = settings::invite_user(&mut conn, &session.actor(), &user, &dashboard.clock).await?;
     drop(conn);
-    with_link(&dashboard, session, user).await
+    match invited {
+        Some(token) => with_link(&dashboard, session, user, &token).await,
+        None => refused(&dashboard, session, "There is a user with this address already.").await,
+    }
+}
+
+async fn refused(dashboard: &Dashboard, session: &Session, why: &'static str) -> Result<Response, Failure> {
+    let done = Done {
+        refused: Some(why),
+        ..Done::default()
+    };
+    shown(dashboard, session, None, None, done).await
 }
 
 /// `POST /dashboard/users/{user_id}/invitation`
@@ -109,20 +145,29 @@ pub async fn invite_again(
     Path(user_id): Path<Uuid>,
     posted: Posted<Owner>,
 ) -> Result<Response, Failure> {
-    let read = async { store::find(&mut *dashboard.pool.acquire().await?, user_id).await };
-    let user = db::in_time(read).await?.ok_or(Failure::NotFound)?;
-    with_link(&dashboard, &posted.session, user).await
+    let mut conn = dashboard.pool.acquire().await?;
+    let actor = posted.session.actor();
+    let renewed = settings::renew_invitation(&mut conn, &actor, user_id, &dashboard.clock).await?;
+    drop(conn);
+    let (user, token) = renewed.ok_or(Failure::NotFound)?;
+    with_link(&dashboard, &posted.session, user, &token).await
 }
 
-async fn with_link(dashboard: &Dashboard, session: &Session, user: User) -> Result<Response, Failure> {
-    let mut conn = dashboard.pool.acquire().await?;
-    let token = settings::invite_user(&mut conn, &session.actor(), &user, &dashboard.clock).await?;
-    drop(conn);
+async fn with_link(
+    dashboard: &Dashboard,
+    session: &Session,
+    user: User,
+    token: &Token,
+) -> Result<Response, Failure> {
     let invitation = Invitation {
         email: user.email,
         link: format!("{}/dashboard/invitation/{}", dashboard.base_url, token.expose()),
     };
-    shown(dashboard, session, None, Some(invitation), None).await
+    let done = Done {
+        invitation: Some(invitation),
+        ..Done::default()
+    };
+    shown(dashboard, session, None, None, done).await
 }
 
 /// `POST /dashboard/users/{user_id}/role`

@@ -1,23 +1,29 @@
 //! Signing in, and who is signed in.
 
+mod browsers;
+mod cookies;
 pub mod store;
 
 use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
+use axum::http::HeaderMap;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::TimeDelta;
 use sha2::{Digest as _, Sha256};
 use sqlx::PgPool;
 
+use self::browsers::Browsers;
+pub use self::cookies::Cookies;
 use super::{MOST_EMAIL, User, password};
 use crate::platform::client_ip::limited_as;
 use crate::platform::clock::Clock;
 use crate::platform::db;
 use crate::platform::password::{HashError, SlowHash};
 use crate::platform::rate::{Allowance, Allowances, Exhausted};
+use crate::platform::secrets::Sealer;
 
 /// Without a visit for so long, a sign-in is over.
 const IDLE: TimeDelta = TimeDelta::hours(12);
@@ -26,8 +32,6 @@ const LIFE: TimeDelta = TimeDelta::days(7);
 /// How exactly it is noted when a user was last here.
 const SEEN_EVERY: TimeDelta = TimeDelta::minutes(1);
 const TOKEN_BYTES: usize = 32;
-/// Names of the cookie that keeps a token: behind TLS, where the prefix makes browsers refuse it from anywhere else, and without.
-pub const COOKIES: [&str; 2] = ["__Host-trustdata", "trustdata"];
 
 /// What an unknown account's password is compared with, so that it costs what a known one's does. Nobody knows a password for it.
 const DECOY: &str =
@@ -83,6 +87,8 @@ pub enum Refusal {
         /// Seconds until another try.
         retry_after: u64,
     },
+    /// Too many sign in at this moment.
+    Busy,
     /// No database, or no answer in time.
     Unavailable(String),
 }
@@ -103,7 +109,10 @@ impl From<sqlx::Error> for Refusal {
 
 impl From<HashError> for Refusal {
     fn from(error: HashError) -> Self {
-        Self::Unavailable(error.to_string())
+        match error {
+            HashError::Busy => Self::Busy,
+            HashError::Failed(cause) => Self::Unavailable(cause),
+        }
     }
 }
 
@@ -112,53 +121,90 @@ pub struct SignIns {
     pool: PgPool,
     clock: Clock,
     hash: SlowHash,
+    cookies: Cookies,
+    browsers: Browsers,
     by_address: Allowances<IpAddr>,
     by_account: Allowances<[u8; 32]>,
+    /// Browsers where the account signed in before, and sessions whose user tells the password once more.
+    by_browser: Allowances<[u8; 32]>,
     failures_per_minute: NonZeroU32,
 }
 
 impl SignIns {
-    /// Nobody has failed yet.
-    pub fn new(pool: PgPool, clock: Clock, hash: SlowHash, failures_per_minute: NonZeroU32) -> Self {
+    /// Nobody has failed yet. `hash` is for passwords alone: who waits for a turn waits for other people, not for programs.
+    pub fn new(
+        pool: PgPool,
+        clock: Clock,
+        hash: SlowHash,
+        cookies: Cookies,
+        sealer: Sealer,
+        failures_per_minute: NonZeroU32,
+    ) -> Self {
         Self {
             pool,
             hash,
+            cookies,
+            browsers: Browsers(sealer),
             by_address: Allowances::new(clock.clone()),
             by_account: Allowances::new(clock.clone()),
+            by_browser: Allowances::new(clock.clone()),
             clock,
             failures_per_minute,
         }
     }
 
-    /// Signs somebody in under a new token; `former` is what the browser had before, which is over.
+    /// The cookies that keep a sign-in.
+    pub fn cookies(&self) -> Cookies {
+        self.cookies
+    }
+
+    /// Signs somebody in under a new token; what the browser had before is over. `request` has its cookies, and the answer gets new ones.
     pub async fn sign_in(
         &self,
         email: &str,
         password: String,
         client: IpAddr,
-        former: Option<&Token>,
-    ) -> Result<(Token, User), Refusal> {
-        let user = self.prove(email, password, client).await?;
+        request: &HeaderMap,
+        answer: &mut HeaderMap,
+    ) -> Result<(), Refusal> {
+        let account = account(email);
+        let known = self.cookies.browser(request);
+        let known = known.and_then(|cookie| Some((cookie, self.browsers.find(cookie, &account)?)));
+        let failures = match known {
+            Some((_, browser)) => vec![self.by_browser.of(browser, self.failures_per_minute)],
+            None => vec![
+                self.by_address.of(limited_as(client), self.failures_per_minute),
+                self.by_account.of(account, self.failures_per_minute),
+            ],
+        };
+        let user = self.prove(email, password, &failures).await?;
         let (token, now) = (Token::generate(), self.clock.now());
         let write = async {
             let mut transaction = self.pool.begin().await?;
-            if let Some(former) = former {
+            if let Some(former) = self.cookies.session(request) {
                 store::end(&mut transaction, &former.hash()).await?;
             }
             store::insert(&mut transaction, &token.hash(), user.user_id, now, now + LIFE).await?;
             transaction.commit().await
         };
         db::in_time(write).await?;
-        Ok((token, user))
+        let unwritten = |error: &dyn std::fmt::Display| Refusal::Unavailable(error.to_string());
+        let browser = match known {
+            Some((cookie, _)) => cookie.to_owned(),
+            None => self.browsers.known(&account).map_err(|error| unwritten(&error))?,
+        };
+        let written = self.cookies.set(&token, &browser, answer);
+        written.map_err(|error| unwritten(&error))
     }
 
     /// The user whom address and password prove. Every try that is let in costs one hash, whether there is such an account or not.
-    async fn prove(&self, email: &str, password: String, client: IpAddr) -> Result<User, Refusal> {
-        let failures = [
-            self.by_address.of(limited_as(client), self.failures_per_minute),
-            self.by_account.of(account(email), self.failures_per_minute),
-        ];
-        for failures in &failures {
+    async fn prove(
+        &self,
+        email: &str,
+        password: String,
+        failures: &[Arc<Allowance>],
+    ) -> Result<User, Refusal> {
+        for failures in failures {
             failures.look()?;
         }
         let found = match email.len() <= MOST_EMAIL && !email.contains('\0') {
@@ -175,37 +221,52 @@ impl SignIns {
         };
         let turn = self.hash.turn().await?;
         // While it waited for its turn, others may have failed.
-        for failures in &failures {
+        for failures in failures {
             failures.look()?;
         }
         let fits = password.len() <= password::MOST && turn.verify(password, hash).await?;
         match user {
             Some(user) if fits => Ok(user),
             _ => {
-                take(&failures)?;
+                take(failures)?;
                 Err(Refusal::Wrong)
             }
         }
     }
 
-    /// Whether this is the user's password; failures count as those of signing in do.
-    pub async fn confirm(&self, user: &User, password: String, client: IpAddr) -> Result<(), Refusal> {
-        let proven = self.prove(&user.email, password, client).await?;
+    /// Whether this is the password of the user who is signed in by a token; each session has so many failures as an account has.
+    pub async fn confirm(&self, user: &User, password: String, token: &Token) -> Result<(), Refusal> {
+        let failures = [self.by_browser.of(token.hash(), self.failures_per_minute)];
+        let proven = self.prove(&user.email, password, &failures).await?;
         match proven.user_id == user.user_id {
             true => Ok(()),
             false => Err(Refusal::Wrong),
         }
     }
 
-    /// Who is signed in by this token.
+    /// The hash of a new password.
+    pub async fn hash(&self, password: String) -> Result<String, HashError> {
+        self.hash.hash(password).await
+    }
+
+    /// Who is signed in by this token, and visits just now.
     pub async fn find(&self, token: &Token) -> Result<Option<User>, sqlx::Error> {
+        self.look_up(token, true).await
+    }
+
+    /// Who is signed in by this token; what asks by itself is no visit.
+    pub async fn watch(&self, token: &Token) -> Result<Option<User>, sqlx::Error> {
+        self.look_up(token, false).await
+    }
+
+    async fn look_up(&self, token: &Token, visit: bool) -> Result<Option<User>, sqlx::Error> {
         let (hash, now) = (token.hash(), self.clock.now());
         let look = async {
             let mut conn = self.pool.acquire().await?;
             let Some((user, seen_at)) = store::find(&mut conn, &hash, now, now - IDLE).await? else {
                 return Ok(None);
             };
-            if seen_at < now - SEEN_EVERY {
+            if visit && seen_at < now - SEEN_EVERY {
                 store::seen(&mut conn, &hash, now).await?;
             }
             Ok(Some(user))
