@@ -6,19 +6,18 @@ use sqlx::PgPool;
 use trustdata::platform::token::{Scheme, Token};
 use trustdata::tokens::Scope;
 use trustdata::users::Role;
-use uuid::Uuid;
 
+use crate::access_support::Property;
 use crate::api::{Program, token, token_of};
 use crate::dashboard::{PASSWORD, Person};
 use crate::support::{Answer, TestApp};
 
-/// Every operation: method and path, its ids filled in.
+/// Every operation: method and path.
 async fn operations(app: &TestApp) -> Vec<(Method, String)> {
     let document = Answer::of(app.http.get(app.url("/api/v1/openapi.json")))
         .await
         .body;
     assert_eq!(document["openapi"], "3.1.0");
-    let other = Uuid::from_u128(7).to_string();
     let mut found = Vec::new();
     for (path, item) in document["paths"].as_object().unwrap() {
         for (method, operation) in item.as_object().unwrap() {
@@ -28,63 +27,97 @@ async fn operations(app: &TestApp) -> Vec<(Method, String)> {
                     "{method} {path} {status}"
                 );
             }
-            let path = path
-                .replace("{id}", &app.property_id.to_string())
-                .replace("{attribution_id}", &app.attribution_id.to_string())
-                .replace("{key_id}", &app.key_id.to_string());
-            let path = path
-                .split('/')
-                .map(|part| {
-                    if part.starts_with('{') {
-                        other.as_str()
-                    } else {
-                        part
-                    }
-                })
-                .collect::<Vec<_>>()
-                .join("/");
-            found.push((method.to_uppercase().parse().unwrap(), path));
+            found.push((method.to_uppercase().parse().unwrap(), path.clone()));
         }
     }
-    assert!(found.len() >= 35, "{}", found.len());
+    assert!(found.len() >= 36, "{}", found.len());
     found
+}
+
+/// What a change sends; all that is asked of a path that does not take it is that it exists.
+fn body(app: &TestApp, method: &Method, path: &str) -> Option<Value> {
+    let name = || json!({ "name": "Taken over" });
+    Some(match (method.as_str(), path) {
+        ("POST", "/me/password") => json!({ "current": PASSWORD, "new": "another horse battery" }),
+        ("POST", "/properties" | "/attribution-ids") | ("PATCH", "/properties/{id}") => name(),
+        ("PATCH", "/attribution-ids/{attribution_id}") => json!({ "webhooks_enabled": false }),
+        ("POST", "/attribution-ids/{attribution_id}/test-events") => {
+            json!({ "topic": "lead", "payload": { "conversion_id": "1" } })
+        }
+        ("POST", "/attribution-ids/{attribution_id}/keys") => name(),
+        ("PATCH", "/attribution-ids/{attribution_id}/keys/{key_id}") => json!({ "rate_limit": 2 }),
+        ("POST", "/destinations") => json!({
+            "attribution_id": app.attribution_id, "platform": "meta", "name": "Taken over",
+            "settings": { "pixel_id": "1234567890", "access_token": "EAAB" },
+        }),
+        ("POST", "/destinations/{destination_id}/test") => json!({ "code": "TEST1" }),
+        ("POST", "/destinations/{destination_id}/replay") => json!({}),
+        ("POST", "/api-tokens") => json!({ "name": "x", "scope": "write" }),
+        ("POST", "/users") => json!({ "email": "eve@shop.example", "role": "owner" }),
+        ("PATCH", "/users/{user_id}") => json!({ "role": "owner" }),
+        _ => return None,
+    })
 }
 
 /// What people alone do, and so no token.
 fn is_of_people(method: &Method, path: &str) -> bool {
     path.starts_with("/users")
-        || (*method == Method::POST && (path == "/properties" || path.starts_with("/me/")))
+        || (*method == Method::POST
+            && (["/properties", "/api-tokens"].contains(&path) || path.starts_with("/me/")))
+}
+
+/// What everybody who is signed in may do about the own account.
+fn is_of_oneself(path: &str) -> bool {
+    path.starts_with("/me/")
+}
+
+/// Asks under the dashboard's session.
+async fn under(
+    person: &Person,
+    app: &TestApp,
+    method: &Method,
+    path: &str,
+    csrf: Option<&str>,
+    body: Option<&Value>,
+) -> Answer {
+    let mut request = app
+        .http
+        .request(method.clone(), app.url(&format!("/api/v1{path}")))
+        .header("cookie", &person.cookie);
+    if let Some(csrf) = csrf {
+        request = request.header("x-csrf-token", csrf);
+    }
+    if let Some(body) = body {
+        request = request.json(body);
+    }
+    Answer::of(request).await
 }
 
 #[sqlx::test]
-async fn every_operation_by_everybody_who_should_not(pool: PgPool) {
+async fn every_operation_by_tokens_that_do_not_open_it(pool: PgPool) {
     let app = TestApp::start(pool.clone()).await;
-    let another = Uuid::from_u128(9);
-    sqlx::query("insert into properties (property_id, name, created_at) values ($1, 'Another', now())")
-        .bind(another)
-        .execute(&pool)
-        .await
-        .unwrap();
+    let property = Property::with_everything(&app).await;
     let revoked = token(&app, Scope::Write).await;
-    sqlx::query("update api_tokens set revoked_at = now()")
+    sqlx::query("update api_tokens set revoked_at = now() where scope = 'write'")
         .execute(&pool)
         .await
         .unwrap();
     let reader = token(&app, Scope::Read).await;
     let expired = token_of(&app, app.property_id, Scope::Write, Some(0)).await;
-    let foreign = token_of(&app, another, Scope::Write, None).await;
+    let foreign = token_of(&app, property.another, Scope::Write, None).await;
     let unknown = Token::generate(Scheme::Api).expose().to_owned();
     let webhook_key = app.token.clone();
-    let ask = async |token: &str, method: &Method, path: &str| {
-        let program = Program {
-            app: &app,
-            token: token.to_owned(),
+    let before = property.settings().await;
+    for (method, pattern) in operations(&app).await {
+        let (path, body) = (property.at(&pattern), body(&app, &method, &pattern));
+        let ask = async |token: &str, path: &str| {
+            let program = Program {
+                app: &app,
+                token: token.to_owned(),
+            };
+            let answer = program.ask(method.clone(), path, body.as_ref()).await;
+            (answer.status.as_u16(), answer.code().to_owned())
         };
-        let body = (*method != Method::GET).then(|| json!({}));
-        let answer = program.ask(method.clone(), path, body.as_ref()).await;
-        (answer.status.as_u16(), answer.code().to_owned())
-    };
-    for (method, path) in operations(&app).await {
         for (token, code) in [
             (&revoked, "revoked_token"),
             (&expired, "expired_token"),
@@ -93,44 +126,103 @@ async fn every_operation_by_everybody_who_should_not(pool: PgPool) {
         ] {
             // Each address fails a few times a minute only.
             app.clock.advance(chrono::TimeDelta::seconds(30));
-            assert_eq!(
-                ask(token, &method, &path).await,
-                (401, code.to_owned()),
-                "{method} {path}"
-            );
+            let refused = ask(token, &path).await;
+            assert_eq!(refused, (401, code.to_owned()), "{method} {path}");
         }
-        let request = app
-            .http
-            .request(method.clone(), app.url(&format!("/api/v1{path}")));
-        let nobody = Answer::of(request).await;
-        assert_eq!(
-            (nobody.status.as_u16(), nobody.code()),
-            (401, "missing_credentials"),
-            "{path}"
-        );
-        if is_of_people(&method, &path) {
-            assert_eq!(ask(&reader, &method, &path).await.0, 403, "{method} {path}");
-            assert_eq!(ask(&foreign, &method, &path).await.0, 403, "{method} {path}");
-        } else if method != Method::GET {
-            assert_eq!(ask(&reader, &method, &path).await.0, 403, "{method} {path}");
+        if is_of_people(&method, &pattern) || method != Method::GET {
+            assert_eq!(ask(&reader, &path).await.0, 403, "{method} {path}");
         }
-        if path.contains(&app.attribution_id.to_string()) || path.contains(&app.property_id.to_string()) {
-            let status = ask(&foreign, &method, &path).await.0;
-            assert!(
-                status == 404 || status == 422,
-                "{method} {path} of another property: {status}"
-            );
+        // Real ids, of another property than the token's.
+        let refusal = match is_of_people(&method, &pattern) {
+            true => 403,
+            false => 404,
+        };
+        if is_of_people(&method, &pattern) || pattern.contains('{') {
+            assert_eq!(ask(&foreign, &path).await.0, refusal, "{method} {path}");
+        }
+        let named = format!("{path}?property_id={}", app.property_id);
+        if pattern == "/api-tokens" {
+            assert_eq!(ask(&foreign, &named).await.0, 404, "{method} {named}");
+        } else if !["/me", "/properties", "/users-log"].contains(&pattern.as_str()) {
+            assert_eq!(ask(&foreign, &named).await.0, refusal, "{method} {named}");
         }
     }
-    let named = format!("/attribution-ids?property_id={}", app.property_id);
-    assert_eq!(ask(&foreign, &Method::GET, &named).await.0, 404);
-    let (status, _) = ask(
-        &foreign,
-        &Method::GET,
-        &format!("/attribution-ids/{}", app.attribution_id),
-    )
-    .await;
-    assert_eq!(status, 404);
+    assert_eq!(property.settings().await, before);
+}
+
+#[sqlx::test]
+async fn every_operation_under_sessions_that_do_not_do(pool: PgPool) {
+    let app = TestApp::start(pool).await;
+    let property = Property::with_everything(&app).await;
+    let (viewer, editor) = (
+        Person::signed_in(&app, Role::Viewer).await,
+        Person::signed_in(&app, Role::Editor).await,
+    );
+    let (own, others) = (viewer.csrf().await, editor.csrf().await);
+    let former = property.former().await;
+    let nobody = Person::of(&app);
+    let before = property.settings().await;
+    for (method, pattern) in operations(&app).await {
+        let sent = body(&app, &method, &pattern);
+        let path = match pattern.starts_with("/properties/") {
+            true => property.at(&pattern),
+            false => format!("{}?property_id={}", property.at(&pattern), app.property_id),
+        };
+        let ask = async |person: &Person, csrf: Option<&str>| {
+            let answer = under(person, &app, &method, &path, csrf, sent.as_ref()).await;
+            (answer.status.as_u16(), answer.code().to_owned())
+        };
+        let missing = (401, "missing_credentials".to_owned());
+        assert_eq!(ask(&nobody, None).await, missing, "{method} {path}");
+        for person in &former {
+            assert_eq!(ask(person, Some(&own)).await, missing, "{method} {path}");
+        }
+        if method != Method::GET {
+            for forged in [None, Some(""), Some("x"), Some(own.as_str())] {
+                let refused = ask(&editor, forged).await;
+                assert_eq!(
+                    refused,
+                    (403, "forged_request".to_owned()),
+                    "{method} {path} {forged:?}"
+                );
+            }
+        }
+        let owners = ["/users", "/users-log"];
+        let is_of_owners = owners.iter().any(|of| pattern.starts_with(of));
+        if (method != Method::GET && !is_of_oneself(&pattern)) || is_of_owners {
+            let refused = ask(&viewer, Some(&own)).await;
+            assert_eq!(refused, (403, "forbidden".to_owned()), "{method} {path}");
+        }
+        if is_of_owners || (method == Method::POST && pattern == "/properties") {
+            assert_eq!(ask(&editor, Some(&others)).await.0, 403, "{method} {path}");
+        }
+    }
+    assert_eq!(property.settings().await, before);
+}
+
+/// The bodies and ids that others were refused with are good ones: whoever may, does it with them.
+#[sqlx::test]
+async fn every_operation_by_somebody_who_may(pool: PgPool) {
+    let app = TestApp::start(pool).await;
+    let property = Property::with_everything(&app).await;
+    let owner = property.person("ann@shop.example").await;
+    let csrf = owner.csrf().await;
+    let mut all = operations(&app).await;
+    // What ends something comes last, and the own session at the very end.
+    all.sort_by_key(|(method, path)| {
+        let ends = *method == Method::DELETE || path.ends_with("/revoke");
+        (path.ends_with("/sign-out-everywhere"), ends)
+    });
+    for (method, pattern) in all {
+        let sent = body(&app, &method, &pattern);
+        let path = match pattern.starts_with("/properties/") {
+            true => property.at(&pattern),
+            false => format!("{}?property_id={}", property.at(&pattern), app.property_id),
+        };
+        let done = under(&owner, &app, &method, &path, Some(&csrf), sent.as_ref()).await;
+        assert!(done.status.is_success(), "{method} {path}: {done:?}");
+    }
+    assert_eq!(owner.get("/dashboard/account").await.status, 303);
 }
 
 #[sqlx::test]
@@ -175,6 +267,7 @@ async fn the_dashboards_session_holds_here_too(pool: PgPool) {
         (&me.body["kind"], &me.body["role"]),
         (&json!("user"), &json!("viewer"))
     );
+    assert_eq!(me.body["csrf_token"], viewer.csrf().await);
     assert_eq!(
         ask(&viewer, Method::GET, "/attribution-ids", "", None)
             .await
@@ -226,6 +319,15 @@ async fn the_dashboards_session_holds_here_too(pool: PgPool) {
         409
     );
     let path = format!("/users/{}", invited.body["id"].as_str().unwrap());
+    let renewed = ask(&owner, Method::POST, &format!("{path}/invitation"), &own, None).await;
+    let link = |answer: &Answer| {
+        answer.body["invitation"]
+            .as_str()
+            .unwrap()
+            .replace(&app.url(""), "")
+    };
+    assert_eq!(owner.get(&link(&renewed)).await.status, 200);
+    assert_eq!(owner.get(&link(&invited)).await.status, 404, "the one before");
     let role = Some(json!({ "role": "editor" }));
     assert_eq!(
         ask(&owner, Method::PATCH, &path, &own, role).await.body["role"],
@@ -233,6 +335,24 @@ async fn the_dashboards_session_holds_here_too(pool: PgPool) {
     );
     assert_eq!(ask(&owner, Method::DELETE, &path, &own, None).await.status, 204);
     assert_eq!(ask(&owner, Method::DELETE, &path, &own, None).await.status, 404);
+
+    let token = async |scope: &str| {
+        let body = json!({ "name": "x", "scope": scope });
+        ask(
+            &editor,
+            Method::POST,
+            "/api-tokens",
+            &editor.csrf().await,
+            Some(body),
+        )
+        .await
+    };
+    assert_eq!(token("all").await.faults(), ["scope unknown_scope"]);
+    let made = token("read").await;
+    assert_eq!(
+        (made.status.as_u16(), &made.body["created_by"]),
+        (201, &json!("editor@shop.example"))
+    );
 
     let shop = Some(json!({ "name": "Shop B" }));
     let refused = ask(
@@ -249,6 +369,24 @@ async fn the_dashboards_session_holds_here_too(pool: PgPool) {
         (made.status.as_u16(), &made.body["name"]),
         (201, &json!("Shop B"))
     );
+    // Of several, the path is enough where it names one.
+    for id in [&made.body["property_id"], &json!(app.property_id)] {
+        let path = format!("/properties/{}", id.as_str().unwrap());
+        let found = ask(&owner, Method::GET, &path, "", None).await;
+        assert_eq!((found.status.as_u16(), &found.body["property_id"]), (200, id));
+    }
+    assert_eq!(
+        ask(&owner, Method::GET, "/conversions", "", None).await.code(),
+        "property_needed"
+    );
+    let first = ask(&owner, Method::GET, "/properties?limit=1", "", None).await;
+    let next = first.body["next_cursor"].as_str().unwrap();
+    let path = format!("/properties?limit=1&cursor={next}");
+    let second = ask(&owner, Method::GET, &path, "", None).await;
+    assert_ne!(first.body["data"][0], second.body["data"][0]);
+    assert_eq!(second.body["next_cursor"], Value::Null);
+    let users = ask(&owner, Method::GET, "/users?limit=2", "", None).await;
+    assert!(users.body["data"].as_array().unwrap().len() == 2 && users.body["next_cursor"].is_string());
 
     app.clock.advance(chrono::TimeDelta::hours(13));
     assert_eq!(ask(&owner, Method::GET, "/me", "", None).await.status, 401);

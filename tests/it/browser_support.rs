@@ -252,6 +252,13 @@ impl Browser {
             .collect()
     }
 
+    /// Lets pages of an origin read what they have copied, as somebody who pastes it would.
+    pub async fn allow_clipboard(&self, origin: &str) {
+        let allowed =
+            json!({ "origin": origin, "permissions": ["clipboardReadWrite", "clipboardSanitizedWrite"] });
+        self.developer("Browser.grantPermissions", allowed).await;
+    }
+
     /// A command of the browser's own protocol for developers.
     pub async fn developer(&self, command: &str, parameters: Value) -> Value {
         let execute = Vendor {

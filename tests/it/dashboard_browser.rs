@@ -1,6 +1,5 @@
 //! The set-up as it is documented, in a real Chromium.
 
-use serde_json::json;
 use sqlx::PgPool;
 use trustdata::users::Role;
 
@@ -37,25 +36,24 @@ async fn from_the_first_sign_in_to_a_key_that_is_revoked(pool: PgPool) {
         curl.contains(&key) && curl.contains(&app.address.to_string()),
         "{curl}"
     );
-    browser.click("[data-copy=fresh-key]").await;
-    browser
-        .wait_for("/Copied|Ctrl/.test(document.querySelector('[data-copy=fresh-key]').textContent)")
-        .await;
+    // What the page copies is what it shows.
+    browser.allow_clipboard(&app.url("")).await;
+    for (button, shown) in [("fresh-key", &key), ("fresh-curl", &curl)] {
+        browser.click(&format!("[data-copy={button}]")).await;
+        let copied = format!("/Copied/.test(document.querySelector('[data-copy={button}]').textContent)");
+        browser.wait_for(&copied).await;
+        let copied = browser.run("return navigator.clipboard.readText()").await;
+        assert_eq!(copied.as_str().unwrap().trim(), shown.trim());
+    }
+    assert!(curl.contains(&key), "{curl}");
 
-    // The command as it stands there, by whoever pastes it.
-    let webhook = curl.split('\'').nth(1).unwrap().to_owned();
+    // The command as it stands there, by whoever pastes it; each time for another order.
     let send = async |id: &str| {
-        let body = json!({ "conversion_id": id, "value": 99, "currency": "USD" }).to_string();
-        let request = app.http.post(&webhook).bearer_auth(&key).body(body);
-        let answer = request
-            .header("content-type", "application/json")
-            .send()
-            .await
-            .unwrap();
-        answer.status().as_u16()
+        app.clock.advance(chrono::Duration::microseconds(1));
+        pasted(&curl.replace("ORD-12345", id)).await
     };
     browser.run("window.notReloaded = true").await;
-    assert_eq!(send("ORD-1").await, 200);
+    assert_eq!(send("ORD-1").await, ("200".to_owned(), "q=60".to_owned()));
     browser
         .wait_for("/ORD-1/.test(document.querySelector('#activity').textContent)")
         .await;
@@ -75,8 +73,14 @@ async fn from_the_first_sign_in_to_a_key_that_is_revoked(pool: PgPool) {
         .wait_for("/holds at once/.test(document.querySelector('.note').textContent)")
         .await;
     browser.wait_for("document.querySelector('#activity td')").await;
-    // The webhook hears of it a moment later; until then a thousand a minute are allowed.
-    until("the limit holds", async || send("ORD-2").await == 429).await;
+    // The webhook hears of it a moment later. A changed limit begins full: the first request under it is one of two.
+    let of_two = |status: &str| (status.to_owned(), "q=2".to_owned());
+    until("the limit is heard of", async || {
+        send("ORD-2").await == of_two("200")
+    })
+    .await;
+    assert_eq!(send("ORD-3").await, of_two("200"));
+    assert_eq!(send("ORD-4").await, of_two("429"));
     browser
         .wait_for("/rate_limited/.test(document.querySelector('#activity').textContent)")
         .await;
@@ -86,11 +90,30 @@ async fn from_the_first_sign_in_to_a_key_that_is_revoked(pool: PgPool) {
     browser
         .wait_for("/is revoked/.test(document.querySelector('.note').textContent)")
         .await;
-    until("the key is revoked", async || send("ORD-5").await == 401).await;
+    until("the key is revoked", async || send("ORD-5").await.0 == "401").await;
     browser
         .wait_for("/auth_error/.test(document.querySelector('#activity').textContent)")
         .await;
     assert_eq!(browser.console().await, Vec::<String>::new());
+}
+
+/// Runs a command in a shell, and has it say the answer's status and the policy's allowance too.
+async fn pasted(command: &str) -> (String, String) {
+    let command = format!("{command} \\\n  -o /dev/null -w '%{{http_code}} %header{{ratelimit-policy}}'");
+    let ran = tokio::process::Command::new("sh")
+        .args(["-c", &command])
+        .output()
+        .await;
+    let ran = ran.unwrap();
+    assert!(
+        ran.status.success(),
+        "{command}: {}",
+        String::from_utf8_lossy(&ran.stderr)
+    );
+    let told = String::from_utf8(ran.stdout).unwrap();
+    let (status, policy) = told.split_once(' ').unwrap();
+    let allowance = policy.split(';').find(|part| part.starts_with("q="));
+    (status.to_owned(), allowance.unwrap_or_default().to_owned())
 }
 
 async fn page_of(browser: &Browser) -> String {

@@ -6,6 +6,7 @@
     reason = "a test that cannot go on fails"
 )]
 
+mod access_support;
 mod api;
 mod api_access;
 mod arrays;
@@ -21,6 +22,7 @@ mod conformance;
 mod dashboard;
 mod dashboard_access;
 mod dashboard_browser;
+mod dashboard_hostile;
 mod dashboard_pages;
 mod destinations;
 mod documentation;

@@ -75,7 +75,7 @@ impl Answer {
         let body = if text.is_empty() {
             Value::Null
         } else {
-            serde_json::from_str(&text).unwrap()
+            serde_json::from_str(&text).unwrap_or(Value::String(text))
         };
         Self {
             status,

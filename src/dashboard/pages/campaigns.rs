@@ -10,6 +10,7 @@ use rust_decimal::prelude::ToPrimitive as _;
 use serde::Deserialize;
 use uuid::Uuid;
 
+use super::attribution_ids::refuse_unknown;
 use crate::dashboard::Dashboard;
 use crate::dashboard::chart::{Chart, Value};
 use crate::dashboard::extract::{Path, Query};
@@ -232,6 +233,7 @@ pub async fn csv(
     Path(property_id): Path<Uuid>,
     Query(asked): Query<Asked>,
 ) -> Result<Response, Failure> {
+    refuse_unknown(&mut *dashboard.pool.acquire().await?, property_id).await?;
     let query = Choice::of(&asked).query(property_id, &dashboard);
     let mut conn = dashboard.reports.turn().await?;
     let report = campaigns::report(&mut conn, &query).await?;
