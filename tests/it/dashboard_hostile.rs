@@ -165,9 +165,16 @@ async fn hostile_texts_run_nowhere(pool: PgPool) {
     browser.keys("#email", "ann@shop.example").await;
     browser.keys("#password", &format!("{PASSWORD}\u{e007}")).await;
     browser.wait_for("document.querySelector('nav')").await;
-    for (path, texts) in pages {
+    // What is no page of its own is loaded into one.
+    for (path, texts) in pages.into_iter().filter(|(_, texts)| texts.contains(&PROPERTY)) {
         browser.goto(&app.url(&path)).await;
         browser.wait_for("document.readyState === 'complete'").await;
+        if path.ends_with("/webhooks") {
+            browser.click("#activity button").await;
+            browser
+                .wait_for("document.querySelector('#detail').textContent.includes('Answered')")
+                .await;
+        }
         let shown = browser
             .run("return document.documentElement.textContent + [...document.querySelectorAll('[value]')].map(e => e.value).join(' ')")
             .await;
