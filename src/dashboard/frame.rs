@@ -165,6 +165,7 @@ fn said(word: &str) -> Option<&'static str> {
         "consent_granted" => "Unknown consent counts as granted from now on.",
         "consent_unknown" => "Nothing is sent from now on where consent is unknown.",
         "limit" => "The rate limit is changed, and holds at once.",
+        "retention" => "It is kept so long from now on. What is past its time goes within an hour.",
         "renamed" => "The name is changed.",
         "lookback" => "The lookback is changed, for conversions from now on.",
         "created" => "It is made.",

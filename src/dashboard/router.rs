@@ -65,6 +65,10 @@ pub fn router(dashboard: Arc<Dashboard>) -> Router {
             post(properties::set_unknown_consent),
         )
         .route(
+            "/dashboard/properties/{property_id}/settings/retention",
+            post(properties::set_retention),
+        )
+        .route(
             "/dashboard/properties/{property_id}/api-tokens",
             get(api_tokens::page).post(api_tokens::create),
         )

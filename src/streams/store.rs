@@ -48,8 +48,8 @@ pub async fn properties_after(
 ) -> Result<Vec<Property>, sqlx::Error> {
     sqlx::query_as!(
         Property,
-        "select property_id, name, unknown_consent_granted, created_at from properties
-         where property_id > coalesce($1, '00000000-0000-0000-0000-000000000000'::uuid) order by property_id limit $2",
+        "select property_id, name, unknown_consent_granted, keep_activity_days, keep_personal_days, keep_sessions_days, created_at
+         from properties where property_id > coalesce($1, '00000000-0000-0000-0000-000000000000'::uuid) order by property_id limit $2",
         after,
         most,
     )

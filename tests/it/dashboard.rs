@@ -746,8 +746,30 @@ async fn properties_are_made_renamed_and_answer_for_consent(pool: PgPool) {
     }
     owner.send(&consent, &[("granted", "false")]).await;
     assert!(!owner.get(&settings).await.text.contains(SHOWN));
+    let kept = |personal: &'static str| {
+        [
+            ("keep_activity_days", "10"),
+            ("keep_personal_days", personal),
+            ("keep_sessions_days", "20"),
+        ]
+    };
+    let retention = format!("{settings}/retention");
+    assert_eq!(owner.send(&retention, &kept("6")).await.status, 422);
+    owner.send(&retention, &kept("8")).await;
+    assert!(
+        owner
+            .get(&settings)
+            .await
+            .text
+            .contains("max=\"3650\" required value=\"8\"")
+    );
     let log = owner.get(&format!("{base}/log")).await.text;
-    for told in ["renamed", "unknown consent granted", "unknown consent denied"] {
+    for told in [
+        "retention set",
+        "renamed",
+        "unknown consent granted",
+        "unknown consent denied",
+    ] {
         assert!(log.contains(told), "{told}");
     }
 }

@@ -49,6 +49,11 @@ fn routes() -> Vec<(String, Method, Option<Role>)> {
             editor,
         ),
         (
+            "/dashboard/properties/{property_id}/settings/retention",
+            post.clone(),
+            editor,
+        ),
+        (
             "/dashboard/properties/{property_id}/api-tokens",
             get.clone(),
             viewer,
@@ -210,6 +215,11 @@ fn fields(app: &TestApp, path: &str) -> Vec<(&'static str, String)> {
             &[("name", "Taken over")]
         }
         "/settings/unknown-consent" => &[("granted", "true")],
+        "/settings/retention" => &[
+            ("keep_activity_days", "1"),
+            ("keep_personal_days", "7"),
+            ("keep_sessions_days", "1"),
+        ],
         "/api-tokens" => &[("name", "Taken over"), ("scope", "write")],
         "/webhooks/enabled" => &[("enabled", "false")],
         "/webhooks/keys" => &[("name", "Taken over"), ("rate_limit", "1000")],
@@ -330,7 +340,7 @@ fn nobody_s_token() -> String {
 }
 
 /// Forms and the operations of the API that do the same; none, with the reason, where a browser alone needs it.
-const TWINS: [(&str, Result<&str, &str>); 30] = [
+const TWINS: [(&str, Result<&str, &str>); 31] = [
     (
         "/dashboard/sign-in",
         Err("a session is a browser's; a program has a token"),
@@ -359,6 +369,10 @@ const TWINS: [(&str, Result<&str, &str>); 30] = [
     ),
     (
         "/dashboard/properties/{property_id}/settings/unknown-consent",
+        Ok("PATCH /properties/{id}"),
+    ),
+    (
+        "/dashboard/properties/{property_id}/settings/retention",
         Ok("PATCH /properties/{id}"),
     ),
     (

@@ -1,5 +1,6 @@
 //! Properties: all of them, and the settings of one.
 
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use askama::Template;
@@ -18,7 +19,7 @@ use crate::dashboard::guard::{Allowed, Editor, Owner, Posted, Viewer};
 use crate::dashboard::show::{day, go, html};
 use crate::platform::db;
 use crate::settings::{self, PropertyChange};
-use crate::streams::{Property, store};
+use crate::streams::{KEEP_DAYS, KEEP_PERSONAL_DAYS, Property, store};
 use crate::users::Role;
 
 /// Properties of a page.
@@ -146,6 +147,27 @@ pub async fn set_unknown_consent(
         ..PropertyChange::default()
     };
     changed(&dashboard, &posted, property_id, change, said).await
+}
+
+/// `POST .../settings/retention`
+pub async fn set_retention(
+    State(dashboard): State<Arc<Dashboard>>,
+    Path(property_id): Path<Uuid>,
+    posted: Posted<Editor>,
+) -> Result<Response, Failure> {
+    let days = |field: &str, allowed: RangeInclusive<i16>| {
+        let days = posted.form.text(field).parse::<i16>().ok();
+        days.filter(|days| allowed.contains(days)).ok_or(Failure::BadForm(
+            "Activity and sessions are kept for 1 to 3,650 days, personal data for 7 to 3,650.",
+        ))
+    };
+    let change = PropertyChange {
+        keep_activity_days: Some(days("keep_activity_days", KEEP_DAYS)?),
+        keep_personal_days: Some(days("keep_personal_days", KEEP_PERSONAL_DAYS)?),
+        keep_sessions_days: Some(days("keep_sessions_days", KEEP_DAYS)?),
+        ..PropertyChange::default()
+    };
+    changed(&dashboard, &posted, property_id, change, "retention").await
 }
 
 async fn changed(
