@@ -6,13 +6,14 @@ use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::StatusCode;
 use axum::http::request::Parts;
 use axum::response::{IntoResponse, Response};
-use chrono::{DateTime, Datelike as _, NaiveDate, Utc};
+use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::json;
 
 use super::Api;
 use super::principal::unknown;
+use crate::domain::day::is_common;
 use crate::domain::faults::Fault;
 use crate::domain::text;
 use crate::platform::http_body::{self, Accepts};
@@ -126,11 +127,6 @@ pub fn check_time(field: &str, at: Option<DateTime<Utc>>, faults: &mut Vec<Fault
     if at.is_some_and(|at| !is_common(at.date_naive())) {
         faults.push(fault(field, "out_of_range", "must be in the years 1970 to 9999"));
     }
-}
-
-/// Of the years that databases and people agree about.
-pub fn is_common(day: NaiveDate) -> bool {
-    (1970..=9999).contains(&day.year())
 }
 
 /// A name that people give.

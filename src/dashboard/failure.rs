@@ -83,7 +83,7 @@ impl IntoResponse for Failure {
                 StatusCode::FORBIDDEN,
                 "forged_form",
                 "This form is out of date",
-                "It was sent from another site, or you signed in again since it was opened. Go back, load the page anew, and try again.",
+                "It was sent from another site, it is more than a day old, or you signed in again since it was opened. Go back, load the page anew, and try again.",
             ),
             Self::NotFound => (
                 StatusCode::NOT_FOUND,

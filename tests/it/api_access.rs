@@ -213,8 +213,22 @@ async fn every_operation_by_somebody_who_may(pool: PgPool) {
         let ends = *method == Method::DELETE || path.ends_with("/revoke");
         (path.ends_with("/sign-out-everywhere"), ends)
     });
+    let document = Answer::of(app.http.get(app.url("/api/v1/openapi.json")))
+        .await
+        .body;
     for (method, pattern) in all {
         let sent = body(&app, &method, &pattern);
+        // The document tells of the same body.
+        let told = &document["paths"][&pattern][method.as_str().to_lowercase()]["requestBody"];
+        let told = &told["content"]["application/json"]["schema"]["$ref"];
+        let told = told.as_str().unwrap_or_default().rsplit('/').next().unwrap();
+        let told = &document["components"]["schemas"][told]["properties"];
+        for field in sent.iter().flat_map(|sent| sent.as_object().unwrap().keys()) {
+            assert!(
+                told[field].is_object(),
+                "{method} {pattern}: {field} is not in {told}"
+            );
+        }
         let path = match pattern.starts_with("/properties/") {
             true => property.at(&pattern),
             false => format!("{}?property_id={}", property.at(&pattern), app.property_id),
@@ -447,6 +461,16 @@ async fn the_document_and_its_page_are_for_everybody(pool: PgPool) {
         .filter(|(_, path)| path.matches('/').count() == 1)
     {
         assert!(text.contains(&format!("/api/v1{path}")), "{path}");
+    }
+    // What each takes and answers, with its kind.
+    for told in [
+        "integer, 1 to 90",
+        "string, 1 to 100 characters",
+        "#schema-MadeToken",
+        "id=\"schema-MadeToken\"",
+        "<code>next_cursor</code>",
+    ] {
+        assert!(text.contains(told), "{told}: {text}");
     }
     assert!(!text.contains("<script") && !text.contains("http://cdn") && !text.contains("https://cdn"));
 }

@@ -189,6 +189,16 @@ async fn behind_tls_the_cookie_is_for_tls_alone(pool: PgPool) {
         answer.cookie
     );
     assert_eq!(person.get("/dashboard/account").await.status, 200);
+    // One rule for pages and API, and the document tells it.
+    let me = async |cookie: &str| {
+        let request = app.http.get(app.url("/api/v1/me")).header("cookie", cookie);
+        request.send().await.unwrap().status().as_u16()
+    };
+    let plain = person.cookie.replace("__Host-", "");
+    assert_eq!((me(&person.cookie).await, me(&plain).await), (200, 401));
+    let document = app.http.get(app.url("/api/v1/openapi.json"));
+    let document = document.send().await.unwrap().text().await.unwrap();
+    assert!(document.contains(r#""name":"__Host-trustdata""#));
 }
 
 #[sqlx::test]

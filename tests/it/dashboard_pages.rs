@@ -66,6 +66,7 @@ async fn a_conversion_is_explained(pool: PgPool) {
         ("?topic=lead", "Nothing fits", "ORD-1"),
         ("?from=2020-01-01&until=2020-01-02", "Nothing fits", "ORD-1"),
         ("?from=nonsense&after=x&topic=%00", "ORD-1", "Nothing fits"),
+        ("?from=-9999-01-01&until=%2B262142-01-01", "ORD-1", "Nothing fits"),
     ] {
         let list = viewer.get(&format!("{base}/conversions{query}")).await.text;
         assert!(list.contains(found) && !list.contains(missing), "{query}");
@@ -194,8 +195,10 @@ async fn destinations_are_made_paused_and_removed(pool: PgPool) {
     let count = [("do", "count"), ("code", "x")];
     let counted = editor.send(&format!("{one}/replay"), &count).await;
     assert!(counted.text.contains("0 dead deliveries with code x"));
-    let bad = editor.send(&format!("{one}/replay"), &[("since", "x")]).await;
-    assert_eq!(bad.status, 422);
+    for odd in ["x", "-9999-01-01"] {
+        let bad = editor.send(&format!("{one}/replay"), &[("since", odd)]).await;
+        assert_eq!(bad.status, 422, "{odd}");
+    }
     editor
         .send(&format!("{one}/change"), &[("change", "remove")])
         .await;

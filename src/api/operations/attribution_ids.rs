@@ -72,6 +72,7 @@ pub async fn list(
 /// What an attribution ID is made of.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = NewAttributionId)]
 pub struct New {
     /// What people call it.
     #[schema(min_length = 1, max_length = 100)]
@@ -137,6 +138,7 @@ pub async fn tracking(
 /// What is to be changed; what is left out stays.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
+#[schema(as = AttributionIdChange)]
 pub struct Change {
     /// What people call it.
     #[schema(min_length = 1, max_length = 100)]

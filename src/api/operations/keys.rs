@@ -41,6 +41,7 @@ pub async fn list(
 /// What a key is made of.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = NewKey)]
 pub struct New {
     /// What people call it.
     #[schema(min_length = 1, max_length = 100)]
@@ -55,6 +56,7 @@ pub struct New {
 
 /// A key that was just made.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = MadeKey)]
 pub struct Made {
     /// As it is listed.
     #[serde(flatten)]
@@ -110,6 +112,7 @@ pub async fn create(
 /// What is to be changed.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = KeyChange)]
 pub struct Change {
     /// Requests a minute.
     #[schema(minimum = 1, maximum = 100_000_000)]

@@ -82,6 +82,7 @@ pub async fn show(
 /// What is to be changed; what is left out stays.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
+#[schema(as = PropertyChange)]
 pub struct Change {
     /// What people call it.
     #[schema(min_length = 1, max_length = 100)]

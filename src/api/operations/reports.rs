@@ -12,9 +12,10 @@ use uuid::Uuid;
 
 use super::{reading, stream};
 use crate::api::Api;
-use crate::api::extract::{Asked, Json, fault, invalid, is_common};
+use crate::api::extract::{Asked, Json, fault, invalid};
 use crate::api::page::Page;
 use crate::api::principal::{OfProperty, Reader, unavailable};
+use crate::domain::day::is_common;
 use crate::domain::faults::Fault;
 use crate::domain::topic::Topic;
 use crate::platform::problem::Problem;

@@ -38,6 +38,7 @@ pub async fn list(
 /// What a token is made of.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = NewToken)]
 pub struct New {
     /// What people call it.
     #[schema(min_length = 1, max_length = 100)]

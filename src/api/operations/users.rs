@@ -37,9 +37,10 @@ pub async fn list(
 /// Who is invited.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = NewUser)]
 pub struct New {
     /// The address to sign in with.
-    #[schema(max_length = 254)]
+    #[schema(max_length = 254, format = "email")]
     email: String,
     /// What the user may do.
     #[schema(value_type = Role)]
@@ -121,6 +122,7 @@ pub async fn renew_invitation(
 /// What is to be changed.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = RoleChange)]
 pub struct Change {
     /// What the user may do.
     #[schema(value_type = Role)]

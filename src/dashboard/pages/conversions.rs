@@ -5,7 +5,6 @@ use std::sync::Arc;
 use askama::Template;
 use axum::extract::State;
 use axum::response::Response;
-use chrono::{NaiveDate, NaiveTime};
 use serde::Deserialize;
 use uuid::Uuid;
 
@@ -15,6 +14,7 @@ use crate::dashboard::failure::Failure;
 use crate::dashboard::frame::{Frame, Place};
 use crate::dashboard::guard::{Allowed, Viewer};
 use crate::dashboard::show::{amount, html, time, time_or};
+use crate::domain::day::beginning;
 use crate::domain::topic::Topic;
 use crate::forwarding::listing::Delivery;
 use crate::reports::conversions::{self, AtLookback, Conversion, Detail, Filter, Personal};
@@ -66,12 +66,6 @@ struct Page {
     filtered: bool,
 }
 
-/// A day's beginning, as a date field sends it.
-fn day(sent: &str) -> Option<chrono::DateTime<chrono::Utc>> {
-    let day = sent.parse::<NaiveDate>().ok()?;
-    Some(day.and_time(NaiveTime::MIN).and_utc())
-}
-
 fn chosen(sent: &str) -> Option<String> {
     Some(sent.trim().to_owned()).filter(|text| !text.is_empty() && !text.contains('\0'))
 }
@@ -82,9 +76,9 @@ fn filter(property_id: Uuid, asked: &Asked) -> Filter {
         outcome: asked.outcome.parse().ok(),
         source: chosen(&asked.source),
         campaign: chosen(&asked.campaign),
-        from: day(&asked.from),
+        from: beginning(&asked.from),
         // The last day is in it.
-        until: day(&asked.until).map(|day| day + chrono::TimeDelta::days(1)),
+        until: beginning(&asked.until).map(|day| day + chrono::TimeDelta::days(1)),
         conversion_id: chosen(&asked.conversion_id),
         ..Filter::new(property_id)
     }

@@ -3,20 +3,21 @@
 use std::sync::Arc;
 
 use askama::Template;
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use axum::response::Response;
-use chrono::{NaiveDate, NaiveTime};
 use serde::Deserialize;
 use uuid::Uuid;
 
 use super::Said;
 use super::destinations::{REACH, Row, Typed, faults, names, read, row, streams_of};
 use crate::dashboard::Dashboard;
+use crate::dashboard::extract::{Path, Query};
 use crate::dashboard::failure::Failure;
 use crate::dashboard::frame::{Frame, Place};
 use crate::dashboard::guard::{Allowed, Editor, Posted, Session, Viewer};
 use crate::dashboard::show::{count, go, html, time_or};
 use crate::destinations::{Destination, Policy, store};
+use crate::domain::day::beginning;
 use crate::domain::faults::Fault;
 use crate::domain::topic::Topic;
 use crate::forwarding::listing::{Delivery, Filter, Ledger, Place as At, Replay, Replayed, Span};
@@ -327,9 +328,9 @@ pub async fn replay(
     let form = &posted.form;
     let moment = |field: &str| match form.text(field) {
         "" => Ok(None),
-        sent => match sent.parse::<NaiveDate>() {
-            Ok(day) => Ok(Some(day.and_time(NaiveTime::MIN).and_utc())),
-            Err(_) => Err(Failure::BadForm("A day is written as 2026-01-31.")),
+        sent => match beginning(sent) {
+            Some(day) => Ok(Some(day)),
+            None => Err(Failure::BadForm("A day is written as 2026-01-31.")),
         },
     };
     let state = match form.text("state") {
