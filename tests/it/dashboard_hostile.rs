@@ -95,7 +95,7 @@ async fn written(app: &TestApp, owner: &Person) -> Vec<(String, Vec<&'static str
             .unwrap()
     };
     let (taken, refused) = (one("success").await, one("validation_error").await);
-    let property = vec![PROPERTY];
+    let property = [PROPERTY];
     let with = |more: &[&'static str]| [&property[..], more].concat();
     vec![
         ("/dashboard/properties".to_owned(), with(&[])),
