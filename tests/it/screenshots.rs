@@ -114,6 +114,12 @@ async fn of_the_dashboard(pool: PgPool) {
             &[("name", long), ("rate_limit", "60")],
         )
         .await;
+    person
+        .send(
+            &format!("{base}/api-tokens"),
+            &[("name", long), ("scope", "write")],
+        )
+        .await;
     let destination = [
         ("platform", "meta"),
         ("name", "Meta"),
@@ -184,6 +190,9 @@ async fn of_the_dashboard(pool: PgPool) {
         ("webhooks", format!("{stream}/webhooks?said=enabled")),
         ("tracking", format!("{stream}/tracking")),
         ("attribution", format!("{stream}/attribution")),
+        ("api-tokens", format!("{base}/api-tokens")),
+        ("property", format!("{base}/settings")),
+        ("properties", "/dashboard/properties".to_owned()),
         ("log", format!("{base}/log")),
         ("users", "/dashboard/users".to_owned()),
         ("account", "/dashboard/account".to_owned()),
