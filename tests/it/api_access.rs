@@ -50,6 +50,7 @@ fn body(app: &TestApp, method: &Method, path: &str) -> Option<Value> {
             "attribution_id": app.attribution_id, "platform": "meta", "name": "Taken over",
             "settings": { "pixel_id": "1234567890", "access_token": "EAAB" },
         }),
+        ("PATCH", "/destinations/{destination_id}") => name(),
         ("POST", "/destinations/{destination_id}/test") => json!({ "code": "TEST1" }),
         ("POST", "/destinations/{destination_id}/replay") => json!({}),
         ("POST", "/api-tokens") => json!({ "name": "x", "scope": "write" }),

@@ -232,6 +232,7 @@ fn fields(app: &TestApp, path: &str) -> Vec<(&'static str, String)> {
             ("settings", r#"{"pixel_id":"1234567890","access_token":"EAAB"}"#),
             ("policy", "matched"),
         ],
+        "/destinations/{destination_id}/settings" => &[("name", "Taken over"), ("policy", "matched")],
         "/destinations/{destination_id}/change" => &[("change", "pause")],
         "/destinations/{destination_id}/replay" => &[("do", "replay")],
         "/destinations/{destination_id}/test" => &[("topic", "purchase"), ("code", "TEST1")],
@@ -340,7 +341,7 @@ fn nobody_s_token() -> String {
 }
 
 /// Forms and the operations of the API that do the same; none, with the reason, where a browser alone needs it.
-const TWINS: [(&str, Result<&str, &str>); 31] = [
+const TWINS: [(&str, Result<&str, &str>); 32] = [
     (
         "/dashboard/sign-in",
         Err("a session is a browser's; a program has a token"),
@@ -402,6 +403,10 @@ const TWINS: [(&str, Result<&str, &str>); 31] = [
     (
         "/dashboard/properties/{property_id}/destinations/{destination_id}/change",
         Ok("DELETE /destinations/{destination_id}"),
+    ),
+    (
+        "/dashboard/properties/{property_id}/destinations/{destination_id}/settings",
+        Ok("PATCH /destinations/{destination_id}"),
     ),
     (
         "/dashboard/properties/{property_id}/destinations/{destination_id}/replay",
