@@ -4,6 +4,7 @@
 //! verdicts; both are pure. [`plan`] says what is sent and what is not; the worker keeps a lane going for each destination.
 
 pub mod fan_out;
+mod gauges;
 mod lane;
 pub mod listing;
 mod new_destination;

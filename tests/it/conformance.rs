@@ -288,6 +288,8 @@ fn short(verdict: &Verdict) -> String {
             Some(seconds) => format!("retry in {seconds}"),
             None => "retry any time".to_owned(),
         },
+        Verdict::Unclear { .. } => "retry so often".to_owned(),
+        Verdict::NotYet { after, .. } => format!("not yet for {}", after.num_seconds()),
         Verdict::Refused { culprits, .. } if culprits.is_empty() => "bisect".to_owned(),
         Verdict::Refused { culprits, .. } => format!("refused {}", list(culprits)),
         Verdict::UserDataRefused { .. } => "without user_data".to_owned(),
@@ -346,7 +348,8 @@ fn verdicts_of_meta() {
         (200, "{}".to_owned(), "retry"),
         (400, "<html></html>".to_owned(), "retry"),
         (400, error(r#""code":100,"is_transient":true"#), "retry"),
-        (400, error(r#""code":999999"#), "retry"),
+        (400, error(r#""code":999999"#), "retry so often"),
+        (500, error(r#""code":999999"#), "retry"),
     ];
     for code in [1, 2, 4, 17, 32, 613, 80000, 80003, 80014, 341, 368, 5000, 21009] {
         table.push((400, error(&format!(r#""code":{code}"#)), "retry"));
@@ -423,7 +426,7 @@ fn verdicts_of_google() {
         (
             400,
             error("INVALID_ARGUMENT", "CONVERSION_ACTION_TOO_RECENTLY_CREATED", ""),
-            "retry in 21600",
+            "not yet for 21600",
         ),
         (400, error("INVALID_ARGUMENT", "", ""), "bisect"),
         (400, "nonsense".to_owned(), "bisect"),
@@ -614,7 +617,7 @@ fn verdicts_of_tiktok() {
             (200, r#"{"code":50000}"#, "retry"),
             (200, r#"{"code":50002}"#, "retry"),
             (200, r#"{"code":51000}"#, "retry"),
-            (200, r#"{"code":12345}"#, "retry"),
+            (200, r#"{"code":12345}"#, "retry so often"),
             (200, "<html></html>", "retry"),
             (200, "", "retry"),
         ],

@@ -20,6 +20,12 @@ use uuid::Uuid;
 
 use crate::support::{TestApp, now, purchase};
 
+/// Enough for everything in these tests.
+pub const ROOM: forwarding::store::Room = forwarding::store::Room {
+    events: 100,
+    bytes: 1_000_000,
+};
+
 /// What a request is answered, by its body.
 type Answers = Arc<dyn Fn(&Value) -> Response + Send + Sync>;
 
@@ -44,7 +50,7 @@ async fn answer(State(shared): State<Shared>, _uri: Uri, body: Bytes) -> Respons
     answers(&body)
 }
 
-fn received(body: &Value) -> Response {
+pub fn received(body: &Value) -> Response {
     let events = body["data"].as_array().map_or(0, Vec::len);
     axum::Json(json!({ "events_received": events, "fbtrace_id": "trace-1" })).into_response()
 }
@@ -72,8 +78,13 @@ impl Double {
         *self.answers.lock().unwrap() = Arc::new(with);
     }
 
+    /// Bodies of all requests that it got, in order; null where one was not JSON.
+    pub fn got(&self) -> Vec<Value> {
+        self.got.lock().unwrap().clone()
+    }
+
     /// Ids of all events that it got, in order.
-    fn event_ids(&self) -> Vec<String> {
+    pub fn event_ids(&self) -> Vec<String> {
         let got = self.got.lock().unwrap();
         let events = got.iter().filter_map(|body| body["data"].as_array()).flatten();
         events
@@ -117,7 +128,7 @@ pub async fn destination(app: &TestApp, url: &str, change: impl FnOnce(&mut Dest
 }
 
 /// A purchase that may be forwarded.
-fn consented(id: &str, visitor: &str) -> Value {
+pub fn consented(id: &str, visitor: &str) -> Value {
     let mut body = purchase(id);
     body["visitor_id"] = json!(visitor);
     body["consent"] = json!({ "advertising": true });
@@ -126,7 +137,7 @@ fn consented(id: &str, visitor: &str) -> Value {
 }
 
 /// State and reason of each delivery of a conversion.
-async fn states(app: &TestApp, conversion_id: &str) -> Vec<(String, Option<String>)> {
+pub async fn states(app: &TestApp, conversion_id: &str) -> Vec<(String, Option<String>)> {
     sqlx::query_as(
         "select d.state, d.reason from deliveries d join conversions c using (property_id, event_id)
          where c.conversion_id = $1 order by d.state desc, d.reason",
@@ -138,7 +149,7 @@ async fn states(app: &TestApp, conversion_id: &str) -> Vec<(String, Option<Strin
 }
 
 /// Waits until the conversion's deliveries stand so.
-async fn becomes(app: &TestApp, conversion_id: &str, expected: &[(&str, Option<&str>)]) {
+pub async fn becomes(app: &TestApp, conversion_id: &str, expected: &[(&str, Option<&str>)]) {
     let expected: Vec<(String, Option<String>)> = expected
         .iter()
         .map(|(state, reason)| ((*state).to_owned(), reason.map(str::to_owned)))
@@ -402,7 +413,7 @@ async fn what_a_dead_worker_held_is_sent_by_another_under_the_same_id(pool: PgPo
         destination_id,
         lease,
         (app.clock.now(), until),
-        10,
+        ROOM,
     )
     .await
     .unwrap();

@@ -22,8 +22,10 @@ pub struct Handled {
     pub settled: Vec<Settled>,
     /// What is to be sent again at once, in other requests.
     pub again: Vec<Batch>,
-    /// The platform does not work.
-    pub failed: bool,
+    /// The platform works.
+    pub worked: bool,
+    /// How long it asks to be left alone.
+    pub rest: Option<TimeDelta>,
     /// Nothing can be sent until somebody mends it.
     pub broken: Option<String>,
 }
@@ -43,8 +45,33 @@ pub struct Reading<'a> {
 }
 
 impl Reading<'_> {
+    /// What becomes of batches that were sent at the same time. The platform works if it does for one of them.
+    pub fn handle_all(&self, sent: impl Iterator<Item = (Batch, (Option<i16>, Verdict))>) -> Handled {
+        let mut all = Handled::default();
+        for (batch, (status, verdict)) in sent {
+            let mut one = self.handle(batch, verdict);
+            for settled in &mut one.settled {
+                settled.http_status = status;
+            }
+            all.settled.append(&mut one.settled);
+            all.again.append(&mut one.again);
+            all.worked |= one.worked;
+            all.rest = all.rest.max(one.rest);
+            all.broken = all.broken.or(one.broken);
+        }
+        all
+    }
+
     /// What becomes of a batch.
-    pub fn handle(&self, batch: Batch, verdict: Verdict) -> Handled {
+    fn handle(&self, batch: Batch, verdict: Verdict) -> Handled {
+        let works = !matches!(verdict, Verdict::Retry { .. } | Verdict::Unclear { .. });
+        Handled {
+            worked: works,
+            ..self.read(batch, verdict)
+        }
+    }
+
+    fn read(&self, batch: Batch, verdict: Verdict) -> Handled {
         match verdict {
             Verdict::Accepted {
                 request_id,
@@ -52,9 +79,28 @@ impl Reading<'_> {
                 failures,
             } => self.accepted(&batch, request_id, later, failures),
             Verdict::Retry { code, after } => Handled {
-                failed: true,
                 settled: self.all(&batch, |event| self.again(event, after, &code)),
+                rest: after,
                 ..Handled::default()
+            },
+            Verdict::Unclear { code, after } => Handled {
+                settled: self.all(&batch, |event| match self.is_stuck(event, &code) {
+                    true => self.given_up(event, &code),
+                    false => self.again(event, after, &code),
+                }),
+                rest: after,
+                ..Handled::default()
+            },
+            Verdict::NotYet { code, after } => match batch.is_of_one_topic() {
+                true => Handled {
+                    settled: self.all(&batch, |event| self.again(event, Some(after), &code)),
+                    ..Handled::default()
+                },
+                // It is about one of them, and does not say which.
+                false => Handled {
+                    again: batch.by_topic(),
+                    ..Handled::default()
+                },
             },
             Verdict::Refused {
                 code,
@@ -193,14 +239,34 @@ impl Reading<'_> {
         }
     }
 
+    /// Back into the queue. Where the platform takes events of any age, a time of our own is the limit; it counts when a try has failed, so that
+    /// what waited for a pause to end is tried once more.
     fn again(&self, event: &Event, after: Option<TimeDelta>, code: &str) -> Settled {
         let claimed = self.claimed.get(&event.event_id);
+        let ageless = self.target.name.spec().limits.max_age.is_none();
+        if ageless && claimed.is_some_and(|claimed| claimed.deliver_by <= self.now) {
+            return self.given_up(event, code);
+        }
         let attempts = claimed.map_or(1, |claimed| claimed.attempts);
         let asked = after.and_then(|after| after.to_std().ok());
         Settled {
             due_at: Some(self.now + retry::wait(attempts, asked, rand::random())),
             code: Some(code.to_owned()),
             ..self.settled(event, State::Queued)
+        }
+    }
+
+    /// Whether a code that nobody has documented has come often enough, and the last time too.
+    fn is_stuck(&self, event: &Event, code: &str) -> bool {
+        self.claimed.get(&event.event_id).is_some_and(|claimed| {
+            claimed.attempts >= retry::UNCLEAR_TRIES && claimed.code.as_deref() == Some(code)
+        })
+    }
+
+    fn given_up(&self, event: &Event, code: &str) -> Settled {
+        Settled {
+            reason: Some(Reason::GaveUp.as_str()),
+            ..self.dead(event, code, None)
         }
     }
 

@@ -54,6 +54,20 @@ pub enum Verdict {
         /// How long it asks to wait.
         after: Option<TimeDelta>,
     },
+    /// Nothing was taken, with a code that is not documented: it may be a refusal. Tried again so often, and no more.
+    Unclear {
+        /// The platform's code.
+        code: String,
+        /// How long it asks to wait.
+        after: Option<TimeDelta>,
+    },
+    /// Nothing was taken, for events of this topic are not taken yet. Those of other topics may go at once.
+    NotYet {
+        /// The platform's code.
+        code: String,
+        /// How long it takes.
+        after: TimeDelta,
+    },
     /// Nothing was taken, because of some events; the others may go again at once.
     Refused {
         /// The platform's code.
@@ -152,6 +166,14 @@ impl Verdict {
     /// Come again.
     pub(super) fn retry(code: impl Into<String>, after: Option<TimeDelta>) -> Self {
         Self::Retry {
+            code: code.into(),
+            after,
+        }
+    }
+
+    /// Come again, or never.
+    pub(super) fn unclear(code: impl Into<String>, after: Option<TimeDelta>) -> Self {
+        Self::Unclear {
             code: code.into(),
             after,
         }

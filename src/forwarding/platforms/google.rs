@@ -230,7 +230,10 @@ impl Platform for Settings {
             return Verdict::UserDataRefused { code };
         }
         if has(&["CONVERSION_ACTION_TOO_RECENTLY_CREATED"]) {
-            return Verdict::retry(code, Some(NEW_ACTION));
+            return Verdict::NotYet {
+                code,
+                after: NEW_ACTION,
+            };
         }
         if has(&CONFIGURATION) || answer.status == 404 {
             return Verdict::configuration(code, refusal.detail);

@@ -182,7 +182,12 @@ impl Platform for Settings {
             (102 | 190, _) => Verdict::credentials(text, false),
             (3 | 10 | 200..=293 | 295..=299, _) | (100, Some(33)) => Verdict::configuration(text, detail()),
             (100 | 105 | 294 | 2650 | 2655, _) => Verdict::refused(events.len(), text, detail()),
-            _ => Verdict::retry(text, answer.retry_after()),
+            // Faults that pass, and limits of app, user, page or account.
+            (1 | 2 | 4 | 17 | 32 | 341 | 368 | 613 | 5000 | 21009 | 80000..=80014, _) => {
+                Verdict::retry(text, answer.retry_after())
+            }
+            _ if answer.status >= 500 => Verdict::retry(text, answer.retry_after()),
+            _ => Verdict::unclear(text, answer.retry_after()),
         }
     }
 }

@@ -176,8 +176,10 @@ impl Platform for Settings {
                 Verdict::refused_for(events.len(), text.clone(), words(message), culprits)
             }
             40000 => Verdict::refused(events.len(), text, words(message)),
-            // Too many requests, a fault of the system's, or a code that nobody has documented.
-            _ => Verdict::retry(text, answer.retry_after()),
+            // Too many requests, or a fault of the system's.
+            40100..40200 | 50000..52000 => Verdict::retry(text, answer.retry_after()),
+            _ if answer.status >= 500 => Verdict::retry(text, answer.retry_after()),
+            _ => Verdict::unclear(text, answer.retry_after()),
         }
     }
 }
