@@ -274,11 +274,13 @@ async fn whoever_resumes_a_destination_has_it_tried_at_once(pool: PgPool) {
     busy.answers(|_| StatusCode::NO_CONTENT.into_response());
     send(&app, 1..2).await;
     until_there_are(&app, 2, "true").await;
-    // A pause counts once the worker has seen it.
+    // A pause counts once the worker has looked while it lasted.
+    let a_look = std::time::Duration::from_millis(600);
     until("what waited is taken", async || {
         pause(&app, destination_id).await;
-        tokio::time::sleep(std::time::Duration::from_millis(600)).await;
+        tokio::time::sleep(a_look).await;
         resume(&app, destination_id).await;
+        tokio::time::sleep(a_look).await;
         app.count("deliveries where state = 'accepted'").await == 1
     })
     .await;
