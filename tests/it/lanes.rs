@@ -149,7 +149,8 @@ impl Meddler {
         self.destination_id.set(destination_id).unwrap();
         pause(app, destination_id).await;
         send(app, 0..conversions).await;
-        until_there_are(app, conversions as i64, "true").await;
+        let planned = format!("destination_id = '{destination_id}'");
+        until_there_are(app, conversions as i64, &planned).await;
         resume(app, destination_id).await;
         server
     }
@@ -192,6 +193,24 @@ async fn more_dead_destinations_than_places_leave_places_to_others(pool: PgPool)
     .await;
     send(&app, 60..61).await;
     becomes(&app, "o-60", &expected).await;
+}
+
+#[sqlx::test]
+async fn a_destination_with_much_to_send_lets_others_have_their_turn(pool: PgPool) {
+    let app = started(pool, 1).await;
+    let quick = Double::start().await;
+    let quick_id = destination(&app, &quick.url, |_| ()).await;
+    pause(&app, quick_id).await;
+    let slow = Meddler::of(&app);
+    let take_time = |_: Meddler, _: usize| tokio::time::sleep(std::time::Duration::from_millis(100));
+    let _server = slow.webhook(&app, 800, take_time).await;
+    until("the slow one is at it", async || slow.requests() > 0).await;
+    resume(&app, quick_id).await;
+    until("the other one had its turn", async || {
+        quick.event_ids().len() == 800
+    })
+    .await;
+    assert!(slow.requests() < 800);
 }
 
 #[sqlx::test]
@@ -498,6 +517,14 @@ async fn what_waits_too_long_for_the_platform_expires_and_for_ours_is_tried_once
     send(&app, 0..1).await;
     until_there_are(&app, 2, "true").await;
     app.clock.advance(TimeDelta::days(8));
+    let mut conn = app.pool.acquire().await.unwrap();
+    let due = store::due(&mut conn, app.clock.now()).await.unwrap();
+    drop(conn);
+    assert_eq!(
+        (due.oldest, due.paused),
+        (None, 2),
+        "nobody waits for what is paused"
+    );
     for id in ids {
         resume(&app, id).await;
     }
