@@ -128,13 +128,19 @@ impl Lanes {
         self.forget(&mut conn).await?;
         loop {
             let free = self.most.saturating_sub(self.running.len());
+            let most = free + 1 + self.served.len();
             let now = context.clock.now();
-            let due = store::with_something_due(&mut conn, now, &self.passed_over(), free as i64 + 1).await?;
-            if due.len() <= free && !self.served.is_empty() {
-                self.served.clear();
-                continue;
-            }
+            let mut due = store::with_something_due(&mut conn, now, &self.passed_over(), most as i64).await?;
             self.others_wait.store(due.len() > free, Ordering::Relaxed);
+            // Within each part the order stays.
+            due.sort_by_key(|(_, destination_id)| self.served.contains(destination_id));
+            if due
+                .iter()
+                .take(free)
+                .any(|(_, destination_id)| self.served.contains(destination_id))
+            {
+                self.served.clear();
+            }
             let mut too_many_failing = false;
             for destination in due.into_iter().take(free) {
                 match self.is_failing(destination.1) && !self.has_place_for_failing() {
@@ -180,7 +186,6 @@ impl Lanes {
             .map(|place| place.destination_id)
             .chain(left_alone.map(|(destination_id, _)| *destination_id))
             .chain(self.in_vain.iter().copied())
-            .chain(self.served.iter().copied())
             .collect()
     }
 
