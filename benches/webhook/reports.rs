@@ -5,6 +5,8 @@ use std::time::{Duration, Instant};
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 use tokio_util::sync::CancellationToken;
 use trustdata::platform::clock::Clock;
+use trustdata::platform::config;
+use trustdata::platform::secrets::Sealer;
 use trustdata::reports::campaigns::{self, Dimension};
 use trustdata::reports::{Model, Window, conversions, overview, rollup};
 use uuid::Uuid;
@@ -224,7 +226,13 @@ impl Page {
                     model: Model::LastClick,
                 };
                 drop(overview::overview(conn, &query, now).await.unwrap());
-                drop(overview::unhealthy(conn, property_id, now).await.unwrap());
+                let secrets = config::load(None).unwrap().secrets;
+                let sealer = Sealer::new(&secrets, Some([0; 32])).unwrap();
+                drop(
+                    overview::unhealthy(conn, property_id, &sealer, now)
+                        .await
+                        .unwrap(),
+                );
             }
         }
         started.elapsed().as_secs_f64() * 1000.0

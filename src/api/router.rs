@@ -34,7 +34,11 @@ pub fn router(api: Arc<Api>) -> Router {
         .routes(routes!(activity::list))
         .routes(routes!(activity::show))
         .routes(routes!(destinations::list, destinations::create))
-        .routes(routes!(destinations::show, destinations::remove))
+        .routes(routes!(
+            destinations::show,
+            destinations::change,
+            destinations::remove
+        ))
         .routes(routes!(destinations::pause))
         .routes(routes!(destinations::resume))
         .routes(routes!(destinations::test))

@@ -1,5 +1,6 @@
 //! Who changed which setting, and when.
 
+mod note;
 pub mod store;
 
 use chrono::{DateTime, Utc};
@@ -7,6 +8,8 @@ use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 use uuid::Uuid;
+
+pub use note::{Object, from_to, note};
 
 /// Whose property the installation's own settings are, its users say.
 pub const INSTALLATION: Uuid = Uuid::nil();

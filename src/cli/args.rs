@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use chrono::{DateTime, Utc};
 use clap::builder::RangedI64ValueParser;
-use clap::{Args as ClapArgs, Parser, Subcommand};
+use clap::{ArgGroup, Args as ClapArgs, Parser, Subcommand};
 use url::Url;
 use uuid::Uuid;
 
@@ -14,10 +14,12 @@ use super::output::Form;
 use crate::destinations::Policy;
 use crate::domain::text;
 use crate::domain::topic::Topic;
+use crate::forwarding::listing::Replayed;
 use crate::forwarding::platforms::Name;
-use crate::forwarding::read_topic;
 use crate::forwarding::state::State;
+use crate::forwarding::{read_base_url, read_topic};
 use crate::keys::{DEFAULT_RATE_LIMIT, MOST_RATE_LIMIT};
+use crate::platform::clock::MOMENTS;
 use crate::platform::config::Config;
 use crate::streams::{KEEP_DAYS, KEEP_PERSONAL_DAYS};
 use crate::stubs::WebhookKey;
@@ -82,13 +84,13 @@ pub(super) enum Command {
     /// Make, list, limit and revoke webhook keys.
     #[command(subcommand, after_help = help!("trustdata key create --attribution-id ID --name backend", "trustdata key list"))]
     Key(KeyCommand),
-    /// Make, list, pause, resume and remove destinations: accounts at ad platforms that conversions are forwarded to.
+    /// Make, list, set, test, pause, resume and remove destinations: accounts at ad platforms that conversions are forwarded to.
     #[command(subcommand, after_help = help!(
         "trustdata destination create --attribution-id ID --platform meta --name \"Meta\" --settings meta.json",
         "trustdata destination list --json",
     ))]
     Destination(DestinationCommand),
-    /// See what became of forwarded conversions, and send dead ones again.
+    /// See what became of forwarded conversions, and send again what ended badly.
     #[command(subcommand, after_help = help!(
         "trustdata delivery list --state dead",
         "trustdata delivery replay --state dead --destination ID --dry-run",
@@ -434,12 +436,54 @@ pub(super) enum DestinationCommand {
         #[command(flatten)]
         output: Output,
     },
+    /// Change a destination: what is not named stays. Paused, it stays paused.
+    ///
+    /// Settings are replaced whole, since none of them is ever shown: name them all, as for `create`. They hold from the next request on, also
+    /// for what waits already.
+    #[command(
+        group = ArgGroup::new("what").required(true).multiple(true)
+            .args(["name", "settings", "base_url", "own_address", "topics", "all_topics", "policy"]),
+        after_help = help!(
+            "trustdata destination set DESTINATION_ID --settings meta.json && trustdata destination resume DESTINATION_ID",
+            "trustdata destination set DESTINATION_ID --name \"Meta, Spain\" --topic purchase --topic lead=enquiry --policy own_click",
+        ),
+    )]
+    Set {
+        /// Id of the destination.
+        destination_id: Uuid,
+        /// What people call it.
+        #[arg(long, value_parser = name)]
+        name: Option<String>,
+        /// A file with its settings as JSON, all of them; `-` for standard input.
+        #[arg(long, value_name = "FILE")]
+        settings: Option<PathBuf>,
+        /// Where the platform is, in place of its own address; any address, this machine's too.
+        #[arg(long, value_name = "URL", value_parser = base_url)]
+        base_url: Option<Url>,
+        /// Send to the platform's own address again.
+        #[arg(long, conflicts_with = "base_url")]
+        own_address: bool,
+        /// A topic to send, with the event name if it is not to be the platform's own; these alone from now on.
+        #[arg(long = "topic", value_name = "TOPIC[=EVENT]", value_parser = read_topic)]
+        topics: Vec<(String, Option<String>)>,
+        /// Send all topics that the platform takes.
+        #[arg(long, conflicts_with = "topics")]
+        all_topics: bool,
+        /// Which of the consented conversions it gets.
+        #[arg(long)]
+        policy: Option<Policy>,
+        #[command(flatten)]
+        output: Output,
+    },
     /// List the destinations, oldest first; never their credentials.
     #[command(after_help = help!("trustdata destination list --attribution-id ID --json"))]
     List {
         /// Only those of this attribution ID.
         #[arg(long, value_name = "ID")]
         attribution_id: Option<Uuid>,
+        /// Those that were taken away, too.
+        #[arg(long)]
+        removed: bool,
         #[command(flatten)]
         output: Output,
     },
@@ -488,13 +532,6 @@ pub(super) enum DestinationCommand {
     },
 }
 
-/// What can be sent again.
-#[derive(Debug, Clone, Copy, clap::ValueEnum)]
-pub(super) enum ReplayState {
-    /// Refused for good.
-    Dead,
-}
-
 #[derive(Debug, Subcommand)]
 pub(super) enum DeliveryCommand {
     /// List deliveries, newest first.
@@ -518,32 +555,53 @@ pub(super) enum DeliveryCommand {
         #[command(flatten)]
         output: Output,
     },
-    /// The books: what each destination was to get, by state.
-    #[command(after_help = help!("trustdata delivery ledger --json"))]
+    /// The books: what each destination was promised, by what is kept with the conversions, against what became of it, by state.
+    ///
+    /// Removed destinations are in them. One that does not balance lost something, or has what it was never promised. At most 250,000
+    /// conversions are looked at for each, the newest ones: `complete` says whether that was all, and `since` how far it went. Exit code 1 when
+    /// one does not balance.
+    #[command(after_help = help!(
+        "trustdata delivery ledger --json",
+        "trustdata delivery ledger --destination ID --since 2026-11-01T00:00:00Z --until 2026-11-02T00:00:00Z",
+    ))]
     Ledger {
         /// Only the destinations of this attribution ID.
         #[arg(long, value_name = "ID")]
         attribution_id: Option<Uuid>,
+        /// Only this destination.
+        #[arg(long, value_name = "ID", conflicts_with = "attribution_id")]
+        destination: Option<Uuid>,
+        /// Only conversions that came in at this time or later, e.g. 2026-11-01T00:00:00Z.
+        #[arg(long, value_name = "TIME", value_parser = moment)]
+        since: Option<DateTime<Utc>>,
+        /// Only conversions that came in before this time.
+        #[arg(long, value_name = "TIME", value_parser = moment)]
+        until: Option<DateTime<Utc>>,
         #[command(flatten)]
         output: Output,
     },
-    /// Send dead deliveries of a destination again. With --dry-run it only counts them.
-    #[command(after_help = help!("trustdata delivery replay --state dead --destination ID --dry-run"))]
+    /// Send deliveries of a destination again that are dead or expired. With --dry-run it only counts them.
+    ///
+    /// What is past the platform's maximum age by now is left out. Expired ones are for platforms that have none: your own webhook.
+    #[command(after_help = help!(
+        "trustdata delivery replay --state dead --destination ID --dry-run",
+        "trustdata delivery replay --state dead --destination ID --code 100 --since 2026-11-01T10:00:00Z --until 2026-11-01T12:00:00Z",
+    ))]
     Replay {
-        /// Which deliveries.
+        /// Which deliveries: dead or expired.
         #[arg(long)]
-        state: ReplayState,
+        state: Replayed,
         /// The destination.
         #[arg(long, value_name = "ID")]
         destination: Uuid,
-        /// Only those that died with this code.
+        /// Only those with this code of the platform.
         #[arg(long)]
         code: Option<String>,
-        /// Only those planned at this time or later, e.g. 2026-11-01T00:00:00Z.
-        #[arg(long, value_name = "TIME")]
+        /// Only those that came to stand there at this time or later, e.g. 2026-11-01T00:00:00Z.
+        #[arg(long, value_name = "TIME", value_parser = moment)]
         since: Option<DateTime<Utc>>,
-        /// Only those planned before this time.
-        #[arg(long, value_name = "TIME")]
+        /// Only those that came to stand there before this time.
+        #[arg(long, value_name = "TIME", value_parser = moment)]
         until: Option<DateTime<Utc>>,
         /// Count them, and send nothing.
         #[arg(long)]
@@ -597,13 +655,15 @@ pub(super) enum UserCommand {
     },
 }
 
-/// An http(s) URL without query; a path is kept.
 fn base_url(sent: &str) -> Result<Url, String> {
-    match Url::parse(sent) {
-        Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() && url.query().is_none() => {
-            Ok(url)
-        }
-        _ => Err("expected an http or https URL such as https://graph.example".to_owned()),
+    read_base_url(sent).map_err(|must| format!("{must}, such as https://graph.example"))
+}
+
+/// A time that Postgres has, too.
+fn moment(sent: &str) -> Result<DateTime<Utc>, String> {
+    match sent.parse::<DateTime<Utc>>() {
+        Ok(at) if MOMENTS.contains(&at.timestamp()) => Ok(at),
+        _ => Err("expected a time such as 2026-11-01T00:00:00Z, in the years 1970 to 9999".to_owned()),
     }
 }
 

@@ -1,19 +1,20 @@
 //! `trustdata delivery`
 
+use std::process::ExitCode;
+
 use serde::Serialize;
-use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::args::{DeliveryCommand, ReplayState};
+use super::args::DeliveryCommand;
 use super::output::{self, Row, time, time_or_dash};
-use super::{CliError, connect_current, destination};
-use crate::domain::tenant::Tenant;
-use crate::forwarding::listing::{Delivery, Filter, Ledger, Replay};
+use super::{CliError, connect_current, destination, stream};
+use crate::audit::Actor;
+use crate::destinations;
+use crate::forwarding::listing::{Delivery, Filter, Ledger, Replay, Replayed, Span};
 use crate::forwarding::{self, store};
 use crate::platform::clock::Clock;
 use crate::platform::config::Config;
 use crate::platform::secrets::{Sealer, key_of_database};
-use crate::streams;
 
 impl Row for Delivery {
     const HEAD: &'static [&'static str] = &[
@@ -57,7 +58,12 @@ impl Row for Ledger {
         "suppressed",
         "expired",
         "dead",
+        "to_be_planned",
         "total",
+        "promised",
+        "balanced",
+        "complete",
+        "since",
     ];
 
     fn cells(&self) -> Vec<String> {
@@ -69,8 +75,15 @@ impl Row for Ledger {
             self.suppressed,
             self.expired,
             self.dead,
+            self.to_be_planned,
             self.total,
+            self.promised,
         ];
+        let balanced = match self.difference {
+            0 => "yes".to_owned(),
+            difference => format!("no: {difference}"),
+        };
+        let complete = if self.complete { "yes" } else { "no" };
         let names = [
             self.destination_id.to_string(),
             self.destination.clone(),
@@ -79,24 +92,27 @@ impl Row for Ledger {
         names
             .into_iter()
             .chain(counts.map(|count| count.to_string()))
+            .chain([balanced, complete.to_owned(), time_or_dash(self.since)])
             .collect()
     }
 }
 
 /// What a replay did, or would do.
 #[derive(Serialize)]
-struct Replayed {
+struct Done {
     destination_id: Uuid,
+    state: Replayed,
     count: i64,
     dry_run: bool,
 }
 
-impl Row for Replayed {
-    const HEAD: &'static [&'static str] = &["destination_id", "count", "dry_run"];
+impl Row for Done {
+    const HEAD: &'static [&'static str] = &["destination_id", "state", "count", "dry_run"];
 
     fn cells(&self) -> Vec<String> {
         vec![
             self.destination_id.to_string(),
+            self.state.to_string(),
             self.count.to_string(),
             self.dry_run.to_string(),
         ]
@@ -104,7 +120,7 @@ impl Row for Replayed {
 }
 
 /// Does one of the delivery commands.
-pub(super) async fn run(config: &Config, command: DeliveryCommand) -> Result<(), CliError> {
+pub(super) async fn run(config: &Config, command: DeliveryCommand) -> Result<ExitCode, CliError> {
     let mut conn = connect_current(config).await?;
     match command {
         DeliveryCommand::List {
@@ -115,7 +131,7 @@ pub(super) async fn run(config: &Config, command: DeliveryCommand) -> Result<(),
             limit,
             output,
         } => {
-            let tenants = tenants(&mut conn, attribution_id).await?;
+            let tenants = stream::tenants(&mut conn, attribution_id).await?;
             let deliveries = match conversion {
                 Some(id) => {
                     let of_database = key_of_database(&mut conn, Clock::system().now()).await?;
@@ -138,20 +154,38 @@ pub(super) async fn run(config: &Config, command: DeliveryCommand) -> Result<(),
                     store::list(&mut conn, &tenants, &filter).await?
                 }
             };
-            output::list(output.form(), &deliveries)
+            output::list(output.form(), &deliveries)?;
+            Ok(ExitCode::SUCCESS)
         }
         DeliveryCommand::Ledger {
             attribution_id,
+            destination,
+            since,
+            until,
             output,
         } => {
-            let mut books = Vec::new();
-            for tenant in tenants(&mut conn, attribution_id).await? {
-                books.extend(store::ledger(&mut conn, tenant).await?);
+            let mut destinations = Vec::new();
+            if let Some(id) = destination {
+                destinations.push(destination::ever_there(&mut conn, id).await?);
+            } else {
+                for tenant in stream::tenants(&mut conn, attribution_id).await? {
+                    let stream = Some(tenant.attribution_id);
+                    destinations
+                        .extend(destinations::store::all(&mut conn, tenant.property_id, stream, true).await?);
+                }
             }
-            output::list(output.form(), &books)
+            let mut books = Vec::new();
+            for destination in &destinations {
+                books.push(forwarding::books(&mut conn, destination, Span { since, until }).await?);
+            }
+            output::list(output.form(), &books)?;
+            Ok(match books.iter().all(|books| books.balanced) {
+                true => ExitCode::SUCCESS,
+                false => ExitCode::FAILURE,
+            })
         }
         DeliveryCommand::Replay {
-            state: ReplayState::Dead,
+            state,
             destination,
             code,
             since,
@@ -159,33 +193,28 @@ pub(super) async fn run(config: &Config, command: DeliveryCommand) -> Result<(),
             dry_run,
             output,
         } => {
-            let property_id = destination::property_of(&mut conn, destination).await?;
-            let replay = Replay { code, since, until };
+            let destination = destination::found(&mut conn, destination).await?;
+            let which = Replay {
+                state,
+                code,
+                since,
+                until,
+            };
+            let clock = Clock::system();
             let count = match dry_run {
-                true => store::count_dead(&mut conn, property_id, destination, &replay).await?,
+                true => forwarding::count_replay(&mut conn, &destination, &which, clock.now()).await?,
                 false => {
-                    let now = Clock::system().now();
-                    forwarding::replay(&mut conn, property_id, destination, &replay, now).await?
+                    forwarding::replay(&mut conn, &Actor::CommandLine, &destination, &which, &clock).await?
                 }
             };
-            output::one(
-                output.form(),
-                &Replayed {
-                    destination_id: destination,
-                    count,
-                    dry_run,
-                },
-            )
+            let done = Done {
+                destination_id: destination.destination_id,
+                state,
+                count,
+                dry_run,
+            };
+            output::one(output.form(), &done)?;
+            Ok(ExitCode::SUCCESS)
         }
     }
-}
-
-/// The streams that a command is about: one, or all.
-async fn tenants(conn: &mut PgConnection, attribution_id: Option<Uuid>) -> Result<Vec<Tenant>, CliError> {
-    let streams = streams::store::list_streams(conn).await?;
-    Ok(streams
-        .iter()
-        .filter(|stream| attribution_id.is_none_or(|id| stream.attribution_id == id))
-        .map(streams::Stream::tenant)
-        .collect())
 }

@@ -11,15 +11,18 @@ use super::output::{self, Row, time, time_or_dash};
 use super::{CliError, connect_current, stream};
 use crate::destinations::{Destination, Topics, store};
 use crate::domain::topic::Topic;
-use crate::forwarding::platforms::Name;
-use crate::forwarding::{Sender, Tried, Unfit, Wanted, new_destination, try_out};
+use crate::forwarding::{
+    Changes, Sender, Tried, Unfit, Wanted, changed_destination, new_destination, try_out,
+};
 use crate::platform::clock::Clock;
 use crate::platform::config::Config;
-use crate::platform::outbound::Outbound;
+use crate::platform::outbound::{Outbound, Reach};
 use crate::platform::secrets::{Sealer, key_of_database};
 use crate::settings::{self, Actor, DestinationChange};
 use crate::streams;
 
+/// Whoever has this machine may send to any address.
+const REACH: Reach = Reach::Anywhere;
 /// Bytes of a settings file, at most.
 const MOST_SETTINGS: u64 = 64 * 1024;
 
@@ -35,6 +38,7 @@ impl Row for Destination {
         "created_at",
         "paused_at",
         "paused_reason",
+        "removed_at",
     ];
 
     fn cells(&self) -> Vec<String> {
@@ -50,6 +54,7 @@ impl Row for Destination {
             time(self.created_at),
             time_or_dash(self.paused_at),
             or_dash(&self.paused_reason),
+            time_or_dash(self.removed_at),
         ]
     }
 }
@@ -110,20 +115,11 @@ async fn test(
 ) -> Result<ExitCode, CliError> {
     let mut conn = connect_current(config).await?;
     let clock = Clock::system();
-    let property_id = property_of(&mut conn, destination_id).await?;
-    let found = store::find(&mut conn, &[(property_id, destination_id)])
-        .await?
-        .pop();
-    let destination = found.ok_or_else(|| unknown(destination_id))?;
-    let sealer = Sealer::new(
-        &config.secrets,
-        Some(key_of_database(&mut conn, clock.now()).await?),
-    )?;
+    let destination = found(&mut conn, destination_id).await?;
+    let sealer = sealer(config, &mut conn, &clock).await?;
     drop(conn);
+    let sender = sender(config)?;
     let refusal = |error: &dyn std::fmt::Display| CliError::Refusal(error.to_string());
-    let outbound =
-        Outbound::new(&config.forwarding.allowed_private_networks).map_err(|error| refusal(&error))?;
-    let sender = Sender::new(outbound, config.forwarding.platforms.clone());
     let tried = try_out(destination, topic, code, &sender, &sealer, clock.now()).await;
     let tried = tried.map_err(|error| refusal(&error))?;
     output::one(form, &tried)?;
@@ -150,8 +146,7 @@ async fn change(config: &Config, command: DestinationCommand) -> Result<(), CliE
             let found = streams::store::find_stream(&mut conn, attribution_id).await?;
             let stream = stream::known(found, attribution_id)?;
             let settings = read_settings(&settings)?;
-            let of_database = key_of_database(&mut conn, clock.now()).await?;
-            let sealer = Sealer::new(&config.secrets, Some(of_database))?;
+            let sealer = sealer(config, &mut conn, &clock).await?;
             let wanted = Wanted {
                 platform,
                 name,
@@ -160,20 +155,49 @@ async fn change(config: &Config, command: DestinationCommand) -> Result<(), CliE
                 topics: topics.into_iter().collect(),
                 policy,
             };
-            let destination = new_destination(stream.tenant(), wanted, &sealer, &clock)
-                .map_err(|unfit| refusal(platform, unfit))?;
+            let sender = sender(config)?;
+            let made = new_destination(stream.tenant(), wanted, REACH, &sender, &sealer, &clock);
+            let destination = made.map_err(refusal)?;
             settings::create_destination(&mut conn, &Actor::CommandLine, &destination, &clock).await?;
             output::one(output.form(), &destination)
         }
+        DestinationCommand::Set {
+            destination_id,
+            name,
+            settings,
+            base_url,
+            own_address,
+            topics,
+            all_topics,
+            policy,
+            output,
+        } => {
+            let before = found(&mut conn, destination_id).await?;
+            let changes = Changes {
+                name,
+                settings: settings.as_deref().map(read_settings).transpose()?,
+                base_url: (own_address || base_url.is_some()).then_some(base_url),
+                topics: (all_topics || !topics.is_empty()).then(|| topics.into_iter().collect()),
+                policy,
+            };
+            let (sender, sealer) = (sender(config)?, sealer(config, &mut conn, &clock).await?);
+            let edit = changed_destination(&before, changes, REACH, &sender, &sealer).map_err(refusal)?;
+            let (actor, property_id) = (Actor::CommandLine, before.property_id);
+            let edited =
+                settings::edit_destination(&mut conn, &actor, property_id, destination_id, edit, &clock);
+            let after = edited.await?.ok_or_else(|| unknown(destination_id))?;
+            output::one(output.form(), &after)
+        }
         DestinationCommand::List {
             attribution_id,
+            removed,
             output,
         } => {
             let mut destinations = Vec::new();
-            for stream in streams::store::list_streams(&mut conn).await? {
-                if attribution_id.is_none_or(|id| stream.attribution_id == id) {
-                    destinations.extend(store::list(&mut conn, stream.tenant()).await?);
-                }
+            for tenant in stream::tenants(&mut conn, attribution_id).await? {
+                let attribution_id = Some(tenant.attribution_id);
+                destinations
+                    .extend(store::all(&mut conn, tenant.property_id, attribution_id, removed).await?);
             }
             output::list(output.form(), &destinations)
         }
@@ -217,10 +241,40 @@ async fn changed(
     changed.ok_or_else(|| unknown(destination_id))
 }
 
-/// The property of a destination that is there.
-pub(super) async fn property_of(conn: &mut PgConnection, destination_id: Uuid) -> Result<Uuid, CliError> {
+/// The property of a destination, one that was taken away too.
+async fn property_of(conn: &mut PgConnection, destination_id: Uuid) -> Result<Uuid, CliError> {
     let found = store::property_of(conn, destination_id).await?;
     found.ok_or_else(|| unknown(destination_id))
+}
+
+/// A destination, one that was taken away too.
+pub(super) async fn ever_there(
+    conn: &mut PgConnection,
+    destination_id: Uuid,
+) -> Result<Destination, CliError> {
+    let property_id = property_of(conn, destination_id).await?;
+    let mut found = store::find(conn, &[(property_id, destination_id)]).await?;
+    found.pop().ok_or_else(|| unknown(destination_id))
+}
+
+/// A destination that is there.
+pub(super) async fn found(conn: &mut PgConnection, destination_id: Uuid) -> Result<Destination, CliError> {
+    let destination = ever_there(conn, destination_id).await?;
+    match destination.removed_at {
+        None => Ok(destination),
+        Some(_) => Err(unknown(destination_id)),
+    }
+}
+
+async fn sealer(config: &Config, conn: &mut PgConnection, clock: &Clock) -> Result<Sealer, CliError> {
+    let of_database = key_of_database(conn, clock.now()).await?;
+    Ok(Sealer::new(&config.secrets, Some(of_database))?)
+}
+
+fn sender(config: &Config) -> Result<Sender, CliError> {
+    let outbound = Outbound::new(&config.forwarding.allowed_private_networks)
+        .map_err(|error| CliError::Refusal(error.to_string()))?;
+    Ok(Sender::new(outbound, config.forwarding.platforms.clone()))
 }
 
 fn unknown(destination_id: Uuid) -> CliError {
@@ -243,15 +297,15 @@ fn read_settings(file: &std::path::Path) -> Result<SecretString, CliError> {
     Ok(text.into())
 }
 
-fn refusal(platform: Name, unfit: Unfit) -> CliError {
+fn refusal(unfit: Unfit) -> CliError {
     CliError::Refusal(match unfit {
         Unfit::Seal(error) => error.to_string(),
-        Unfit::Settings(faults) => {
+        Unfit::Faults(faults) => {
             let lines = faults
                 .iter()
                 .map(|fault| format!("  {}: {}", fault.field, fault.message));
             format!(
-                "these are no settings of {platform}:\n{}",
+                "this is no destination:\n{}",
                 lines.collect::<Vec<_>>().join("\n")
             )
         }

@@ -120,7 +120,7 @@ async fn run(args: Args) -> Result<ExitCode, CliError> {
         Command::AttributionId(command) => stream::run(&config, command).await?,
         Command::Key(command) => key::run(&config, command).await?,
         Command::Destination(command) => return destination::run(&config, command).await,
-        Command::Delivery(command) => delivery::run(&config, command).await?,
+        Command::Delivery(command) => return delivery::run(&config, command).await,
         Command::Session(command) => return session::run(&config, command).await,
         Command::User(command) => user::run(&config, command).await?,
         Command::ApiToken(command) => token::run(&config, command).await?,

@@ -7,6 +7,7 @@ use uuid::Uuid;
 use super::args::StreamCommand;
 use super::output::{self, Row, time};
 use super::{CliError, connect_current};
+use crate::domain::tenant::Tenant;
 use crate::platform::clock::Clock;
 use crate::platform::config::Config;
 use crate::settings::{self, Actor, StreamChange};
@@ -128,6 +129,18 @@ pub(super) fn known(stream: Option<Stream>, attribution_id: Uuid) -> Result<Stre
             "there is no attribution ID {attribution_id}; `trustdata attribution-id list` shows those that there are"
         ))
     })
+}
+
+/// The streams that a command is about: one, or all.
+pub(super) async fn tenants(
+    conn: &mut PgConnection,
+    attribution_id: Option<Uuid>,
+) -> Result<Vec<Tenant>, CliError> {
+    let streams = match attribution_id {
+        Some(id) => vec![known(store::find_stream(conn, id).await?, id)?],
+        None => store::list_streams(conn).await?,
+    };
+    Ok(streams.iter().map(Stream::tenant).collect())
 }
 
 async fn changed(

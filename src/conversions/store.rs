@@ -10,6 +10,7 @@ use uuid::Uuid;
 use super::outcome::{Credit, Match, Receipt};
 use super::record::{Content, Draft, Identity};
 use crate::attribution::{Attribution, UNITS, Weights, weigh};
+use crate::destinations::outbox::array_text;
 use crate::domain::touch::Touch;
 
 /// A conversion with its match.
@@ -34,16 +35,16 @@ pub async fn insert(conn: &mut PgConnection, rows: &[Row<'_>]) -> Result<HashSet
         r#"with stored as (
            insert into conversions (property_id, event_id, attribution_id, topic, conversion_id, event_name, purchase_id, event_time, received_at,
                value, currency, visitor_id, user_id, match_reason, session_id, nearest_session_at, lookback_days, payload, personal_sealed,
-               source, key_id)
+               source, key_id, destination_ids)
            select property_id, event_id, attribution_id, topic, conversion_id, event_name, purchase_id, event_time, received_at,
                value, currency, visitor_id, user_id, match_reason, session_id, nearest_session_at, lookback_days, payload::json, personal_sealed,
-               source, key_id
+               source, key_id, destination_ids::uuid[]
            from unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::text[], $6::text[], $7::text[], $8::timestamptz[], $9::timestamptz[],
                $10::numeric[], $11::text[], $12::text[], $13::text[], $14::text[], $15::text[], $16::timestamptz[], $17::smallint[], $18::text[],
-               $19::bytea[], $20::text[], $21::uuid[])
+               $19::bytea[], $20::text[], $21::uuid[], $22::text[])
              as t(property_id, event_id, attribution_id, topic, conversion_id, event_name, purchase_id, event_time, received_at,
                value, currency, visitor_id, user_id, match_reason, session_id, nearest_session_at, lookback_days, payload, personal_sealed,
-               source, key_id)
+               source, key_id, destination_ids)
            on conflict on constraint conversions_once do nothing
            returning property_id, event_id
            ), told as (
@@ -72,6 +73,8 @@ pub async fn insert(conn: &mut PgConnection, rows: &[Row<'_>]) -> Result<HashSet
         &rows.iter().map(|row| row.draft.personal_sealed.as_deref()).collect::<Vec<_>>() as &[Option<&[u8]>],
         &text(|d| Some(d.origin.source.as_str())) as &[Option<&str>],
         &rows.iter().map(|row| row.draft.origin.key_id).collect::<Vec<_>>() as &[Option<Uuid>],
+        &rows.iter().map(|row| row.draft.origin.destination_ids.as_deref().map(|ids| array_text(ids))).collect::<Vec<_>>()
+            as &[Option<String>],
     )
     .fetch_all(conn)
     .await?;

@@ -146,6 +146,7 @@ fn said(word: &str) -> Option<&'static str> {
         "renamed" => "The name is changed.",
         "lookback" => "The lookback is changed, for conversions from now on.",
         "created" => "It is made.",
+        "changed" => "It is changed, and holds at once.",
         "password" => "The password is changed, and every other device is signed out.",
         "role" => "The role is changed.",
         "removed" => "It is removed.",

@@ -11,8 +11,8 @@ use axum::routing::{get, post};
 
 use super::failure::Failure;
 use super::pages::{
-    account, activity, attribution_ids, campaigns, conversions, destinations, invitation, log, overview,
-    sign_in, test_event, tracking, users, webhooks,
+    account, activity, attribution_ids, campaigns, conversions, destination, destinations, invitation, log,
+    overview, sign_in, test_event, tracking, users, webhooks,
 };
 use super::{Dashboard, assets};
 use crate::platform::problem::Problem;
@@ -96,19 +96,23 @@ pub fn router(dashboard: Arc<Dashboard>) -> Router {
         )
         .route(
             "/dashboard/properties/{property_id}/destinations/{destination_id}",
-            get(destinations::one),
+            get(destination::one),
         )
         .route(
             "/dashboard/properties/{property_id}/destinations/{destination_id}/change",
-            post(destinations::change),
+            post(destination::change),
+        )
+        .route(
+            "/dashboard/properties/{property_id}/destinations/{destination_id}/settings",
+            post(destination::set),
         )
         .route(
             "/dashboard/properties/{property_id}/destinations/{destination_id}/replay",
-            post(destinations::replay),
+            post(destination::replay),
         )
         .route(
             "/dashboard/properties/{property_id}/destinations/{destination_id}/test",
-            post(destinations::test),
+            post(destination::test),
         )
         .route("/dashboard/properties/{property_id}/log", get(log::page))
         .route("/dashboard/log", get(log::of_installation))

@@ -1,6 +1,7 @@
 //! Where conversions are forwarded to, and the conversions that are still to be.
 
 mod directory;
+mod edit;
 pub mod outbox;
 pub mod store;
 
@@ -15,8 +16,10 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 pub use directory::Destinations;
+pub use edit::Edit;
 
 use crate::domain::tenant::Tenant;
+use crate::platform::outbound::Reach;
 use crate::platform::secrets::{self, OpenError, SealError, Sealer};
 
 /// A stream's account at an ad platform. Its credentials are sealed, and shown nowhere.
@@ -38,6 +41,9 @@ pub struct Destination {
     pub settings_sealed: Vec<u8>,
     /// Where the platform is, in place of its own address.
     pub base_url: Option<String>,
+    /// Whether that was named on the command line, by whoever runs the service, and may lead to any address.
+    #[serde(skip)]
+    pub base_url_anywhere: bool,
     /// Topics sent, each with its event name where it is not the platform's own; none: all that the platform takes.
     pub topics: Option<Topics>,
     /// Which conversions it gets.
@@ -48,8 +54,7 @@ pub struct Destination {
     pub paused_at: Option<DateTime<Utc>>,
     /// Why.
     pub paused_reason: Option<String>,
-    /// When it was taken away; its deliveries stay as they are.
-    #[serde(skip)]
+    /// When it was taken away; what became of its deliveries stays to be seen.
     pub removed_at: Option<DateTime<Utc>>,
 }
 
@@ -115,10 +120,33 @@ impl Destination {
 
     /// Its settings, JSON text.
     pub fn settings(&self, sealer: &Sealer) -> Result<SecretString, OpenError> {
-        let context = secrets::row(self.property_id, self.destination_id.as_bytes());
-        let clear = sealer.open(&self.settings_sealed, &context)?;
-        Ok(String::from_utf8(clear).map_err(|_| OpenError::Malformed)?.into())
+        open_settings(
+            &self.settings_sealed,
+            self.property_id,
+            self.destination_id,
+            sealer,
+        )
     }
+
+    /// Which addresses its base URL may lead to.
+    pub fn reach(&self) -> Reach {
+        match self.base_url_anywhere {
+            true => Reach::Anywhere,
+            false => Reach::Public,
+        }
+    }
+}
+
+/// A destination's settings, JSON text, out of its row.
+pub fn open_settings(
+    sealed: &[u8],
+    property_id: Uuid,
+    destination_id: Uuid,
+    sealer: &Sealer,
+) -> Result<SecretString, OpenError> {
+    let context = secrets::row(property_id, destination_id.as_bytes());
+    let clear = sealer.open(sealed, &context)?;
+    Ok(String::from_utf8(clear).map_err(|_| OpenError::Malformed)?.into())
 }
 
 /// Settings, JSON text, sealed for a destination's row.

@@ -1,5 +1,8 @@
 //! Deliveries as people see them.
 
+use std::fmt;
+use std::str::FromStr;
+
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -98,7 +101,52 @@ pub struct Filter {
     pub limit: i64,
 }
 
-/// The books of a destination: what each state holds; together they are all conversions that it was to get.
+/// A place in a list of a destination's deliveries, as text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place {
+    /// When the last one before it was planned.
+    pub at: DateTime<Utc>,
+    /// Our id of that one's conversion.
+    pub event_id: Uuid,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.at.timestamp_micros(), self.event_id)
+    }
+}
+
+/// No place in any list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("no place in a list of deliveries")]
+pub struct NoPlace;
+
+impl FromStr for Place {
+    type Err = NoPlace;
+
+    fn from_str(text: &str) -> Result<Self, NoPlace> {
+        let (micros, id) = text.split_once('.').ok_or(NoPlace)?;
+        let micros: i64 = micros.parse().map_err(|_| NoPlace)?;
+        Ok(Self {
+            at: DateTime::from_timestamp_micros(micros)
+                .filter(|at| at.timestamp() >= 0)
+                .ok_or(NoPlace)?,
+            event_id: Uuid::try_parse(id).map_err(|_| NoPlace)?,
+        })
+    }
+}
+
+/// Conversions that came in between two moments.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Span {
+    /// At or after; none: from the beginning.
+    pub since: Option<DateTime<Utc>>,
+    /// Before; none: until now.
+    pub until: Option<DateTime<Utc>>,
+}
+
+/// The books of a destination: what the commits of conversions promised it, by what is kept with each conversion, against what became of it,
+/// by the deliveries that there are. Where the two differ, something was lost, or made up.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct Ledger {
     /// The destination.
@@ -107,7 +155,19 @@ pub struct Ledger {
     pub destination: String,
     /// The platform.
     pub platform: String,
-    /// To be sent; conversions that are not fanned out yet too.
+    /// When it was taken away, if it was.
+    pub removed_at: Option<DateTime<Utc>>,
+    /// The conversions that came in since then are looked at; null: all from the beginning.
+    pub since: Option<DateTime<Utc>>,
+    /// And before then; null: until now.
+    pub until: Option<DateTime<Utc>>,
+    /// Whether all of them were looked at. If not, `since` is the time of the oldest that was; ask for the older ones by `until`.
+    pub complete: bool,
+    /// Conversions that it was promised.
+    pub promised: i64,
+    /// Conversions that wait to be planned: none of the states has them yet.
+    pub to_be_planned: i64,
+    /// To be sent, for the first time or again.
     pub queued: i64,
     /// Handed over, to a platform that does not say more.
     pub sent: i64,
@@ -121,17 +181,94 @@ pub struct Ledger {
     pub expired: i64,
     /// Refused for good.
     pub dead: i64,
-    /// All of them.
+    /// All states together, and what is to be planned.
     pub total: i64,
+    /// Promised, and nowhere to be found; below zero: found, and never promised.
+    pub difference: i64,
+    /// Whether there is no difference.
+    pub balanced: bool,
+}
+
+/// Where deliveries stand that can be sent again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Replayed {
+    /// Refused for good.
+    #[default]
+    Dead,
+    /// Not taken in time.
+    Expired,
+}
+
+impl Replayed {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Dead, Self::Expired];
+
+    /// As in the database and on the wire.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Dead => State::Dead.as_str(),
+            Self::Expired => State::Expired.as_str(),
+        }
+    }
+}
+
+impl fmt::Display for Replayed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Nothing that can be sent again stands there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("what is dead or expired can be sent again")]
+pub struct NotReplayed;
+
+impl FromStr for Replayed {
+    type Err = NotReplayed;
+
+    fn from_str(text: &str) -> Result<Self, NotReplayed> {
+        match text.parse::<State>() {
+            Ok(State::Dead) => Ok(Self::Dead),
+            Ok(State::Expired) => Ok(Self::Expired),
+            _ => Err(NotReplayed),
+        }
+    }
 }
 
 /// What a replay takes up.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize)]
 pub struct Replay {
-    /// Those that died with this code only.
+    /// Those that stand here.
+    pub state: Replayed,
+    /// Those with this code of the platform only.
     pub code: Option<String>,
-    /// Planned at or after.
+    /// That came to stand there at this time or later.
     pub since: Option<DateTime<Utc>>,
-    /// Planned before.
+    /// That came to stand there before.
     pub until: Option<DateTime<Utc>>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_is_read_as_it_was_written() {
+        let place = Place {
+            at: DateTime::from_timestamp_micros(1_790_000_000_123_456).unwrap(),
+            event_id: Uuid::from_u128(7),
+        };
+        assert_eq!(place.to_string().parse(), Ok(place));
+        for bad in [
+            "",
+            "x",
+            "1.x",
+            "x.00000000-0000-0000-0000-000000000007",
+            "9223372036854775807.1",
+            "-1.",
+        ] {
+            assert_eq!(bad.parse::<Place>(), Err(NoPlace), "{bad}");
+        }
+    }
 }

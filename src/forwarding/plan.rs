@@ -60,7 +60,7 @@ pub enum Planned {
 }
 
 /// How long a platform is asked that has no limit of its own.
-const A_WEEK: TimeDelta = TimeDelta::days(7);
+pub(super) const A_WEEK: TimeDelta = TimeDelta::days(7);
 
 /// Plans one delivery. Consent comes before everything that is a matter of taste: who looks why something was not sent reads that first.
 pub fn plan(facts: &Facts, rules: Rules<'_>, now: DateTime<Utc>) -> Planned {

@@ -6,6 +6,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use bytes::Bytes;
 use chrono::{DateTime, TimeDelta, Utc};
 use secrecy::{ExposeSecret as _, SecretString};
+use url::Url;
 
 use super::platforms::oauth::Granted;
 use super::platforms::{
@@ -57,23 +58,33 @@ impl Sender {
         Self { outbound, platforms }
     }
 
-    /// Where a platform is: by the destination, or else by the configuration, or else where it says.
-    pub fn endpoint(&self, name: Name, base_url: Option<&str>) -> Endpoint {
+    /// Where a platform is: by the destination, or else by the configuration, or else where it says. `reach` is how far the destination's own
+    /// base URL leads; who configures the service may name any address.
+    pub fn endpoint(&self, name: Name, base_url: Option<&str>, reach: Reach) -> Endpoint {
         let mut endpoint = Endpoint::of(name);
         if let Some(set) = self.platforms.get(name.as_str()) {
             let or = |set: &Option<String>, own: String| set.clone().unwrap_or(own);
+            if set.base_url.is_some() {
+                endpoint.reach = Reach::Anywhere;
+            }
             endpoint.base_url = or(&set.base_url, endpoint.base_url);
             endpoint.version = or(&set.version, endpoint.version);
             endpoint.token_url = set.token_url.clone().or(endpoint.token_url);
         }
         if let Some(base_url) = base_url {
             endpoint.base_url = base_url.to_owned();
+            endpoint.reach = reach;
             // Who stands in for the platform does so for its tokens.
             endpoint.token_url = endpoint
                 .token_url
                 .map(|_| format!("{}/token", base_url.trim_end_matches('/')));
         }
         endpoint
+    }
+
+    /// Whether a URL may be sent to, as far as it can be told without looking its name up.
+    pub fn may_lead_to(&self, url: &Url, reach: Reach) -> bool {
+        reach == Reach::Anywhere || self.outbound.may_be_public(url)
     }
 
     /// A token that is good, where the platform needs one: the one that is there, or a fresh one. Else what that means for what was to be sent.
@@ -99,7 +110,7 @@ impl Sender {
         };
         let refresh_token = token.as_ref().and_then(|token| token.refresh_token.as_ref());
         let answer = match self
-            .exchange(client.request(token_url, refresh_token), Reach::Anywhere)
+            .exchange(client.request(token_url, refresh_token), endpoint.reach)
             .await
         {
             Ok(answer) => answer,
@@ -126,13 +137,11 @@ impl Sender {
         }
     }
 
-    /// Sends events: the answer's status, where there was one, and the verdict. An address that the destination's settings decide on, and
-    /// nobody who runs the service, must be a public one.
+    /// Sends events: the answer's status, where there was one, and the verdict.
     pub async fn send(
         &self,
         platform: &dyn Platform,
         endpoint: &Endpoint,
-        settings_decide: bool,
         access_token: Option<&SecretString>,
         events: &[Event],
         now: DateTime<Utc>,
@@ -142,8 +151,10 @@ impl Sender {
             access_token,
             now,
         };
-        let reach = reach(settings_decide, endpoint);
-        match self.exchange(platform.request(&sending, events), reach).await {
+        match self
+            .exchange(platform.request(&sending, events), endpoint.reach)
+            .await
+        {
             Ok(answer) => {
                 let verdict = platform.verdict(&reading(&answer, now), events);
                 (i16::try_from(answer.status).ok(), verdict)
@@ -157,7 +168,6 @@ impl Sender {
         &self,
         platform: &dyn Platform,
         endpoint: &Endpoint,
-        settings_decide: bool,
         event: &Event,
         code: Option<&str>,
         now: DateTime<Utc>,
@@ -172,15 +182,13 @@ impl Sender {
             now,
         };
         let request = platform.trial(&sending, event, code)?;
-        Ok(
-            match self.exchange(request, reach(settings_decide, endpoint)).await {
-                Ok(answer) => {
-                    let verdict = platform.trial_verdict(&reading(&answer, now), event);
-                    (i16::try_from(answer.status).ok(), verdict)
-                }
-                Err(error) => (None, unanswered(&error)),
-            },
-        )
+        Ok(match self.exchange(request, endpoint.reach).await {
+            Ok(answer) => {
+                let verdict = platform.trial_verdict(&reading(&answer, now), event);
+                (i16::try_from(answer.status).ok(), verdict)
+            }
+            Err(error) => (None, unanswered(&error)),
+        })
     }
 
     /// Asks what became of a request.
@@ -202,7 +210,7 @@ impl Sender {
                 code: "not_offered".to_owned(),
             };
         };
-        match self.exchange(request, Reach::Anywhere).await {
+        match self.exchange(request, endpoint.reach).await {
             Ok(answer) => platform.later(&reading(&answer, now)),
             Err(_unanswered) => Later::Retry { after: None },
         }
@@ -241,14 +249,6 @@ pub fn reading(answer: &outbound::Answer, now: DateTime<Utc>) -> Answer<'_> {
         headers: &answer.headers,
         body: &answer.body,
         now,
-    }
-}
-
-/// Where a request may go: an address that the settings decide on must be a public one.
-fn reach(settings_decide: bool, endpoint: &Endpoint) -> Reach {
-    match settings_decide && endpoint.base_url.is_empty() {
-        true => Reach::Public,
-        false => Reach::Anywhere,
     }
 }
 

@@ -7,13 +7,15 @@ use sqlx::PgConnection;
 use sqlx::types::Json;
 use uuid::Uuid;
 
-use super::listing::{Delivery, Filter, Ledger, Replay, delivery_id};
+use super::listing::{Delivery, Filter, Ledger, Replay, Span, delivery_id};
 use super::plan::Facts;
 use super::state::State;
 use crate::attribution::UNITS;
+use crate::destinations::Destination;
 use crate::domain::consent::Consent;
 use crate::domain::tenant::Tenant;
 use crate::domain::topic::Topic;
+use crate::platform::clock::id_at;
 
 /// A conversion and one of its destinations.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -574,6 +576,30 @@ pub async fn of_conversion(
     Ok(rows.into_iter().map(Delivery::from).collect())
 }
 
+/// All deliveries of one conversion, by our id of it alone.
+pub async fn of_event(
+    conn: &mut PgConnection,
+    property_id: Uuid,
+    event_id: Uuid,
+) -> Result<Vec<Delivery>, sqlx::Error> {
+    let rows = sqlx::query_as!(
+        Row,
+        r#"select x.property_id, x.event_id, c.conversion_id, c.topic, d.name as destination, d.destination_id, d.platform, x.state, x.reason,
+               x.attempts, x.created_at, x.due_at, x.deliver_by, x.sent_at, x.settled_at, x.http_status, x.code, x.answer, x.request_id,
+               x.payload_sealed, x.notes
+           from deliveries x
+           join conversions c on c.property_id = x.property_id and c.event_id = x.event_id
+           join destinations d on d.property_id = x.property_id and d.destination_id = x.destination_id
+           where x.property_id = $1 and x.event_id = $2
+           order by d.created_at, d.destination_id"#,
+        property_id,
+        event_id,
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows.into_iter().map(Delivery::from).collect())
+}
+
 /// A delivery's row with the names that go with it.
 struct Row {
     property_id: Uuid,
@@ -629,75 +655,128 @@ impl From<Row> for Delivery {
     }
 }
 
-/// The books of each destination of a stream, removed ones too.
-pub async fn ledger(conn: &mut PgConnection, tenant: Tenant) -> Result<Vec<Ledger>, sqlx::Error> {
-    sqlx::query_as!(
-        Ledger,
-        r#"select d.destination_id, d.name as destination, d.platform,
-               b.queued + w.waiting as "queued!", b.sent as "sent!", b.accepted as "accepted!", b.processed as "processed!",
-               b.suppressed as "suppressed!", b.expired as "expired!", b.dead as "dead!", b.total + w.waiting as "total!"
-           from destinations d
-           cross join lateral (
-               select count(*) as total, count(*) filter (where state = 'queued') as queued, count(*) filter (where state = 'sent') as sent,
-                   count(*) filter (where state = 'accepted') as accepted, count(*) filter (where state = 'processed') as processed,
-                   count(*) filter (where state = 'suppressed') as suppressed, count(*) filter (where state = 'expired') as expired,
-                   count(*) filter (where state = 'dead') as dead
-               from deliveries x where x.property_id = d.property_id and x.destination_id = d.destination_id
-           ) b
-           cross join lateral (
-               select count(*) as waiting from outbox o where o.property_id = d.property_id and d.destination_id = any(o.destination_ids)
-           ) w
-           where d.property_id = $1 and d.attribution_id = $2
-           order by d.created_at, d.destination_id"#,
-        tenant.property_id,
-        tenant.attribution_id,
+/// The books of a destination, of the conversions that came in within a span, the newest first as far as `most` of its property reach. Both
+/// sides of them in one statement, and so at one moment: what the commits promised, and what became of it.
+pub async fn ledger(
+    conn: &mut PgConnection,
+    destination: &Destination,
+    span: Span,
+    most: i64,
+) -> Result<Ledger, sqlx::Error> {
+    // Ids are in the order of time: the primary key finds a span.
+    let edge = |at: DateTime<Utc>| id_at(at, &[0; 8]);
+    let row = sqlx::query!(
+        r#"with looked as materialized (
+               select event_id, attribution_id, received_at, destination_ids from conversions
+               where property_id = $1 and event_id >= coalesce($4, '00000000-0000-0000-0000-000000000000'::uuid)
+                 and event_id < coalesce($5, 'ffffffff-ffff-ffff-ffff-ffffffffffff'::uuid)
+               order by event_id desc limit $6
+           )
+           select (select count(*) from looked) as "looked!", (select min(received_at) from looked) as oldest,
+               count(*) filter (where coalesce($2 = any(c.destination_ids), x.state is not null)) as "promised!",
+               count(*) filter (where x.state is null and o.waits) as "to_be_planned!",
+               count(*) filter (where x.state = 'queued') as "queued!", count(*) filter (where x.state = 'sent') as "sent!",
+               count(*) filter (where x.state = 'accepted') as "accepted!", count(*) filter (where x.state = 'processed') as "processed!",
+               count(*) filter (where x.state = 'suppressed') as "suppressed!", count(*) filter (where x.state = 'expired') as "expired!",
+               count(*) filter (where x.state = 'dead') as "dead!"
+           from looked c
+           left join lateral (
+               select state from deliveries where property_id = $1 and event_id = c.event_id and destination_id = $2 limit 1
+           ) x on true
+           left join lateral (
+               select true as waits from outbox
+               where x.state is null and property_id = $1 and event_id = c.event_id and $2 = any(destination_ids) limit 1
+           ) o on true
+           where c.attribution_id = $3"#,
+        destination.property_id,
+        destination.destination_id,
+        destination.attribution_id,
+        span.since.map(edge),
+        span.until.map(edge),
+        most,
     )
-    .fetch_all(conn)
-    .await
+    .fetch_one(conn)
+    .await?;
+    let complete = row.looked < most;
+    let states =
+        row.queued + row.sent + row.accepted + row.processed + row.suppressed + row.expired + row.dead;
+    let total = states + row.to_be_planned;
+    Ok(Ledger {
+        destination_id: destination.destination_id,
+        destination: destination.name.clone(),
+        platform: destination.platform.clone(),
+        removed_at: destination.removed_at,
+        since: if complete { span.since } else { row.oldest },
+        until: span.until,
+        complete,
+        promised: row.promised,
+        to_be_planned: row.to_be_planned,
+        queued: row.queued,
+        sent: row.sent,
+        accepted: row.accepted,
+        processed: row.processed,
+        suppressed: row.suppressed,
+        expired: row.expired,
+        dead: row.dead,
+        total,
+        difference: row.promised - total,
+        balanced: row.promised == total,
+    })
 }
 
-/// Dead deliveries of a destination that a replay would take up.
-pub async fn count_dead(
+/// Deliveries of a destination that a replay would take up: those that may still be sent, or may because `anew` is until when.
+pub async fn count_replay(
     conn: &mut PgConnection,
     property_id: Uuid,
     destination_id: Uuid,
     replay: &Replay,
+    anew: Option<DateTime<Utc>>,
+    now: DateTime<Utc>,
 ) -> Result<i64, sqlx::Error> {
     sqlx::query_scalar!(
         r#"select count(*) as "count!" from deliveries
-           where property_id = $1 and destination_id = $2 and state = 'dead' and ($3::text is null or code = $3)
-             and created_at >= coalesce($4, '-infinity'::timestamptz) and created_at < coalesce($5, 'infinity'::timestamptz)"#,
+           where property_id = $1 and destination_id = $2 and state = $6 and state in ('dead', 'expired') and ($3::text is null or code = $3)
+             and settled_at >= coalesce($4, '-infinity'::timestamptz) and settled_at < coalesce($5, 'infinity'::timestamptz)
+             and coalesce($7, deliver_by) > $8"#,
         property_id,
         destination_id,
         replay.code,
         replay.since,
         replay.until,
+        replay.state.as_str(),
+        anew,
+        now,
     )
     .fetch_one(conn)
     .await
 }
 
-/// Queues up to `most` dead deliveries of a destination again, as if they were new; how many.
+/// Queues up to `most` of these deliveries again, as if they were new; how many.
 pub async fn revive(
     conn: &mut PgConnection,
     property_id: Uuid,
     destination_id: Uuid,
     replay: &Replay,
+    anew: Option<DateTime<Utc>>,
     now: DateTime<Utc>,
     most: i64,
 ) -> Result<u64, sqlx::Error> {
     let done = sqlx::query!(
-        "update deliveries d set state = 'queued', reason = null, attempts = 0, due_at = $6, settled_at = null, lease = null
-         where d.property_id = $1 and d.destination_id = $2 and d.state = 'dead' and d.event_id in (
+        "update deliveries d set state = 'queued', reason = null, attempts = 0, due_at = $8, settled_at = null, lease = null,
+             deliver_by = coalesce($7, d.deliver_by)
+         where d.property_id = $1 and d.destination_id = $2 and d.state = $6 and d.event_id in (
              select event_id from deliveries
-             where property_id = $1 and destination_id = $2 and state = 'dead' and ($3::text is null or code = $3)
-               and created_at >= coalesce($4, '-infinity'::timestamptz) and created_at < coalesce($5, 'infinity'::timestamptz)
-             order by created_at limit $7)",
+             where property_id = $1 and destination_id = $2 and state = $6 and state in ('dead', 'expired') and ($3::text is null or code = $3)
+               and settled_at >= coalesce($4, '-infinity'::timestamptz) and settled_at < coalesce($5, 'infinity'::timestamptz)
+               and coalesce($7, deliver_by) > $8
+             order by settled_at limit $9)",
         property_id,
         destination_id,
         replay.code,
         replay.since,
         replay.until,
+        replay.state.as_str(),
+        anew,
         now,
         most,
     )

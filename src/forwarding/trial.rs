@@ -46,7 +46,7 @@ pub enum NotTried {
     #[error("the platform takes no such event: {}", .0.reason)]
     Unsendable(Unsendable),
     /// The settings cannot be read.
-    #[error("the destination's settings cannot be read: make it again")]
+    #[error("the destination's settings cannot be read: set them anew")]
     Unreadable,
 }
 
@@ -79,7 +79,7 @@ pub async fn try_out(
         .map(|note| format!("{}: {}", note.field, note.code));
     let mut tried = Tried {
         destination_id: destination.destination_id,
-        platform: destination.platform,
+        platform: destination.platform.clone(),
         accepted: false,
         http_status: None,
         code: None,
@@ -87,10 +87,9 @@ pub async fn try_out(
         request_id: None,
         notes: notes.collect(),
     };
-    let endpoint = sender.endpoint(name, destination.base_url.as_deref());
-    let settings_decide = name == Name::Webhook;
+    let endpoint = sender.endpoint(name, destination.base_url.as_deref(), destination.reach());
     let (status, verdict) = sender
-        .try_out(platform.as_ref(), &endpoint, settings_decide, &event, code, now)
+        .try_out(platform.as_ref(), &endpoint, &event, code, now)
         .await?;
     tried.http_status = status;
     match verdict {

@@ -7,6 +7,9 @@ use std::time::Instant;
 use chrono::{DateTime, SubsecRound as _, TimeZone as _, Utc};
 use uuid::Uuid;
 
+/// Moments that people may name, in seconds since the epoch, to the end of the year 9999: Postgres and we know other times each.
+pub const MOMENTS: std::ops::RangeInclusive<i64> = 0..=253_402_300_799;
+
 /// Where the time comes from.
 #[derive(Clone, Debug)]
 pub struct Clock(Source);

@@ -146,10 +146,21 @@ impl Outbound {
         match url.host() {
             Some(url::Host::Ipv4(ip)) => is_allowed(ip.into(), &self.allowed),
             Some(url::Host::Ipv6(ip)) => is_allowed(ip.into(), &self.allowed),
+            // What stands for this machine by definition is no matter of looking it up.
+            Some(url::Host::Domain(name)) if is_localhost(name) => {
+                is_allowed(Ipv4Addr::LOCALHOST.into(), &self.allowed)
+                    || is_allowed(Ipv6Addr::LOCALHOST.into(), &self.allowed)
+            }
             Some(url::Host::Domain(_)) => true,
             None => false,
         }
     }
+}
+
+/// Whether a name is this machine's own (RFC 6761).
+fn is_localhost(name: &str) -> bool {
+    let name = name.trim_end_matches('.').to_ascii_lowercase();
+    name == "localhost" || name.ends_with(".localhost")
 }
 
 fn sort(error: &reqwest::Error) -> SendError {
@@ -194,6 +205,8 @@ impl Resolve for PublicOnly {
 }
 
 fn is_allowed(ip: IpAddr, allowed: &[IpNet]) -> bool {
+    // An IPv4 address in IPv6's coat is in a range of IPv4.
+    let ip = ip.to_canonical();
     allowed.iter().any(|net| net.contains(&ip)) || is_public(ip)
 }
 
@@ -318,7 +331,17 @@ mod tests {
             let refused = outbound.send(get(&url), Reach::Public).await;
             assert_eq!(refused.unwrap_err(), SendError::NotPublic, "{url}");
         }
+        for url in [
+            "http://localhost./",
+            "https://Shop.localhost:8443/",
+            "http://[::1]/",
+        ] {
+            assert!(!outbound.may_be_public(&url.parse().unwrap()), "{url}");
+        }
         let allowed = Outbound::new(&["127.0.0.0/8".parse().unwrap()]).unwrap();
+        for url in ["http://localhost/", "http://[::ffff:127.0.0.1]/", "http://127.1/"] {
+            assert!(allowed.may_be_public(&url.parse().unwrap()), "{url}");
+        }
         let url = format!("http://localhost:{port}/");
         assert_eq!(allowed.send(get(&url), Reach::Public).await.unwrap().body, "ok");
         assert_eq!(

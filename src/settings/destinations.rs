@@ -4,9 +4,8 @@ use serde_json::json;
 use sqlx::{Connection as _, PgConnection};
 use uuid::Uuid;
 
-use super::note::{Object, note};
-use crate::audit::Actor;
-use crate::destinations::{Destination, store};
+use crate::audit::{Actor, Object, note};
+use crate::destinations::{Destination, Edit, store};
 use crate::platform::clock::Clock;
 
 /// What is done to a destination.
@@ -82,6 +81,31 @@ pub async fn change_destination(
     let after = store::lock(&mut transaction, property_id, destination_id).await?;
     transaction.commit().await?;
     Ok(Some(after.unwrap_or(before)))
+}
+
+/// Makes a destination otherwise: as it is then. None when there is no such one. The log names the fields, never what is in them; what is so
+/// already leaves no entry.
+pub async fn edit_destination(
+    conn: &mut PgConnection,
+    actor: &Actor,
+    property_id: Uuid,
+    destination_id: Uuid,
+    edit: Edit,
+    clock: &Clock,
+) -> Result<Option<Destination>, sqlx::Error> {
+    let mut transaction = conn.begin().await?;
+    let Some(before) = store::lock(&mut transaction, property_id, destination_id).await? else {
+        return Ok(None);
+    };
+    let (after, fields) = before.edited(edit);
+    if fields.is_empty() {
+        return Ok(Some(before));
+    }
+    store::update(&mut transaction, &after).await?;
+    let change = Some(json!({ "fields": fields }));
+    note(&mut transaction, actor, &object(&after), "changed", change, clock).await?;
+    transaction.commit().await?;
+    Ok(Some(after))
 }
 
 fn object(destination: &Destination) -> Object<'_> {

@@ -5,8 +5,7 @@ use serde_json::json;
 use sqlx::{Connection as _, PgConnection};
 use uuid::Uuid;
 
-use super::note::{Object, from_to, note};
-use crate::audit::Actor;
+use crate::audit::{Actor, Object, from_to, note};
 use crate::keys::{Key, store};
 use crate::platform::clock::Clock;
 use crate::platform::password::{HashError, SlowHash};

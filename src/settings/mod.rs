@@ -2,14 +2,13 @@
 
 mod destinations;
 mod keys;
-mod note;
 mod properties;
 mod streams;
 mod tokens;
 mod users;
 
 pub use crate::audit::Actor;
-pub use destinations::{DestinationChange, change_destination, create_destination};
+pub use destinations::{DestinationChange, change_destination, create_destination, edit_destination};
 pub use keys::{NewKey, create_key, new_key, revoke_key, set_rate_limit};
 pub use properties::{PropertyChange, change_property, create_property};
 pub use streams::{StreamChange, change_stream, create_stream};

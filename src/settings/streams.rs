@@ -3,8 +3,7 @@
 use sqlx::{Connection as _, PgConnection};
 use uuid::Uuid;
 
-use super::note::{Object, from_to, note};
-use crate::audit::Actor;
+use crate::audit::{Actor, Object, from_to, note};
 use crate::platform::clock::Clock;
 use crate::streams::{Stream, store};
 

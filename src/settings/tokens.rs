@@ -5,8 +5,7 @@ use serde_json::json;
 use sqlx::{Connection as _, PgConnection};
 use uuid::Uuid;
 
-use super::note::{Object, note};
-use crate::audit::Actor;
+use crate::audit::{Actor, Object, note};
 use crate::platform::clock::Clock;
 use crate::platform::token::{Scheme, Token};
 use crate::tokens::{ApiToken, Scope, hash, store};

@@ -4,8 +4,7 @@ use serde_json::json;
 use sqlx::{Connection as _, PgConnection};
 use uuid::Uuid;
 
-use super::note::{Object, from_to, note};
-use crate::audit::{Actor, INSTALLATION};
+use crate::audit::{Actor, INSTALLATION, Object, from_to, note};
 use crate::platform::clock::Clock;
 use crate::users::sign_ins::Token;
 use crate::users::{Role, User, sign_ins, store};

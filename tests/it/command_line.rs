@@ -7,7 +7,7 @@ use sqlx::PgPool;
 
 use crate::support::{TestApp, config_for};
 
-fn run(pool: &PgPool, args: &[&str], input: &str) -> Output {
+pub fn run(pool: &PgPool, args: &[&str], input: &str) -> Output {
     use std::io::Write as _;
     let config = config_for(&pool.connect_options());
     let mut child = Command::new(env!("CARGO_BIN_EXE_trustdata"))
@@ -42,7 +42,7 @@ fn tempfile() -> std::path::PathBuf {
     std::env::temp_dir().join(format!("trustdata-{}.toml", uuid::Uuid::new_v4()))
 }
 
-fn json_of(output: &Output) -> Value {
+pub fn json_of(output: &Output) -> Value {
     serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{output:?}"))
 }
 

@@ -87,6 +87,11 @@ fn routes() -> Vec<(String, Method, Option<Role>)> {
             editor,
         ),
         (
+            "/dashboard/properties/{property_id}/destinations/{destination_id}/settings",
+            post.clone(),
+            editor,
+        ),
+        (
             "/dashboard/properties/{property_id}/destinations/{destination_id}/replay",
             post.clone(),
             editor,

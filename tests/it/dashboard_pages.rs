@@ -8,7 +8,7 @@ use trustdata::users::Role;
 
 use crate::dashboard::Person;
 use crate::forwarding::Double;
-use crate::support::TestApp;
+use crate::support::{TestApp, allow_local};
 
 #[sqlx::test]
 async fn a_conversion_is_explained(pool: PgPool) {
@@ -129,7 +129,8 @@ const SECRET: &str = r#"{"pixel_id":"1234567890","access_token":"EAAB-very-secre
 
 #[sqlx::test]
 async fn destinations_are_made_paused_and_removed(pool: PgPool) {
-    let (app, double) = (TestApp::start(pool).await, Double::start().await);
+    let app = TestApp::start_with(pool, allow_local).await;
+    let double = Double::start().await;
     let editor = Person::signed_in(&app, Role::Editor).await;
     let base = format!("/dashboard/properties/{}/destinations", app.property_id);
     let stream = app.attribution_id.to_string();
@@ -192,13 +193,21 @@ async fn destinations_are_made_paused_and_removed(pool: PgPool) {
         .await;
     let count = [("do", "count"), ("code", "x")];
     let counted = editor.send(&format!("{one}/replay"), &count).await;
-    assert!(counted.text.contains("0 deliveries with code x"));
+    assert!(counted.text.contains("0 dead deliveries with code x"));
     let bad = editor.send(&format!("{one}/replay"), &[("since", "x")]).await;
     assert_eq!(bad.status, 422);
     editor
         .send(&format!("{one}/change"), &[("change", "remove")])
         .await;
-    assert_eq!(editor.get(&one).await.status, 404);
+    let gone = editor.get(&one).await.text;
+    assert!(
+        gone.contains(">removed</span>") && !gone.contains("/change\""),
+        "{gone}"
+    );
+    let again = editor
+        .send(&format!("{one}/change"), &[("change", "resume")])
+        .await;
+    assert_eq!(again.status, 404);
     let log = format!("/dashboard/properties/{}/log", app.property_id);
     let log = editor.get(&log).await.text;
     for verb in ["created", "paused", "resumed", "removed"] {

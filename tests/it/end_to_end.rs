@@ -20,21 +20,21 @@ use trustdata::tokens::Scope;
 
 use crate::api::{Program, token};
 use crate::parcels::settings;
-use crate::support::{TestApp, now};
+use crate::support::{LOCAL, TestApp, allow_local, now};
 
 /// What the webhook is signed with.
 const WEBHOOK_SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 const USER_AGENT: &str = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 Chrome/140.0 Safari/537.36";
 
 /// The stubs on a port of their own.
-struct Stubs {
-    url: String,
+pub struct Stubs {
+    pub url: String,
     record: PathBuf,
     _server: AbortOnDropHandle<()>,
 }
 
 impl Stubs {
-    async fn start() -> Self {
+    pub async fn start() -> Self {
         let record = std::env::temp_dir().join(format!("trustdata-stubs-{}", uuid::Uuid::new_v4()));
         let options = Options {
             clock: Clock::fixed(now()),
@@ -257,7 +257,7 @@ async fn without_consent_it_arrives_nowhere_and_each_suppression_shows(pool: PgP
 
 #[sqlx::test]
 async fn a_destination_is_tried_out_and_nothing_counts(pool: PgPool) {
-    let app = TestApp::start(pool).await;
+    let app = TestApp::start_with(pool, allow_local).await;
     let stubs = Stubs::start().await;
     let program = Program {
         app: &app,
@@ -268,8 +268,8 @@ async fn a_destination_is_tried_out_and_nothing_counts(pool: PgPool) {
     let key = key_of_database(&mut conn, now()).await.unwrap();
     let config = trustdata::platform::config::load(None).unwrap();
     let sealer = Sealer::new(&config.secrets, Some(key)).unwrap();
-    let sender = Sender::new(Outbound::new(&[]).unwrap(), BTreeMap::new());
-    let all = store::of_property(&mut conn, app.property_id).await.unwrap();
+    let sender = Sender::new(Outbound::new(&[LOCAL.parse().unwrap()]).unwrap(), BTreeMap::new());
+    let all = store::all(&mut conn, app.property_id, None, false).await.unwrap();
     let mut modes = BTreeMap::new();
     for destination in all {
         let (platform, at) = (destination.platform.clone(), now());
@@ -317,7 +317,7 @@ async fn a_destination_is_tried_out_and_nothing_counts(pool: PgPool) {
     let control = json!({ "platform": "meta", "mode": "token_expired" });
     let set = app.http.post(format!("{}/_control", stubs.url)).json(&control);
     assert_eq!(set.send().await.unwrap().status(), 200);
-    let all = store::of_property(&mut conn, app.property_id).await.unwrap();
+    let all = store::all(&mut conn, app.property_id, None, false).await.unwrap();
     let meta = all.into_iter().find(|one| one.platform == "meta").unwrap();
     let refused = try_out(meta, Topic::Purchase, None, &sender, &sealer, now())
         .await

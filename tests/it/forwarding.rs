@@ -13,12 +13,14 @@ use chrono::TimeDelta;
 use serde_json::{Value, json};
 use sqlx::PgPool;
 use tokio_util::task::AbortOnDropHandle;
+use trustdata::audit::Actor;
 use trustdata::destinations::{self, Destination, Policy, seal_settings};
 use trustdata::forwarding;
+use trustdata::forwarding::listing::{Replay, Span};
 use trustdata::platform::secrets::{Sealer, key_of_database};
 use uuid::Uuid;
 
-use crate::support::{TestApp, now, purchase};
+use crate::support::{Answer, TestApp, now, purchase, until};
 
 /// Enough for everything in these tests.
 pub const ROOM: forwarding::store::Room = forwarding::store::Room {
@@ -111,6 +113,7 @@ pub async fn destination(app: &TestApp, url: &str, change: impl FnOnce(&mut Dest
         name: "Meta".to_owned(),
         settings_sealed: seal_settings(&settings, app.property_id, destination_id, &sealer).unwrap(),
         base_url: Some(url.to_owned()),
+        base_url_anywhere: true,
         topics: None,
         policy: Policy::Matched,
         created_at: now(),
@@ -122,9 +125,31 @@ pub async fn destination(app: &TestApp, url: &str, change: impl FnOnce(&mut Dest
     destinations::store::insert(&mut conn, &destination)
         .await
         .unwrap();
-    // The stream's destinations are cached; a notification empties the cache a moment later.
-    tokio::time::sleep(Duration::from_millis(100)).await;
+    until_known(app, destination_id).await;
     destination_id
+}
+
+/// Waits until the service knows a destination: a stream's are cached, and a notification empties the cache a moment later. Until then a
+/// conversion is promised to those alone that are known.
+pub async fn until_known(app: &TestApp, destination_id: Uuid) {
+    let body = consented("dry", "dry").to_string();
+    until("the destination is known", async || {
+        let url = format!("{}?dry_run=true", app.webhook("purchase"));
+        let request = app.http.post(url).bearer_auth(&app.token);
+        let request = request.header("content-type", "application/json");
+        let answer = Answer::of(request.body(body.clone())).await;
+        let told = answer.body["forwarding"].to_string();
+        told.contains(&destination_id.to_string())
+    })
+    .await;
+}
+
+/// A destination as it is now.
+pub async fn found(app: &TestApp, destination_id: Uuid) -> Destination {
+    let mut conn = app.pool.acquire().await.unwrap();
+    let wanted = [(app.property_id, destination_id)];
+    let found = destinations::store::find(&mut conn, &wanted).await;
+    found.unwrap().pop().unwrap()
 }
 
 /// A purchase that may be forwarded.
@@ -303,13 +328,20 @@ async fn a_platform_that_hangs_or_fails_delays_no_other(pool: PgPool) {
     becomes(&app, "o-1", &expected).await;
     // The books: one conversion, ten destinations.
     let mut conn = app.pool.acquire().await.unwrap();
-    let tenant = trustdata::domain::tenant::Tenant {
-        property_id: app.property_id,
-        attribution_id: app.attribution_id,
-    };
-    let books = forwarding::store::ledger(&mut conn, tenant).await.unwrap();
-    assert_eq!(books.len(), 10);
-    assert!(books.iter().all(|book| book.total == 1), "{books:?}");
+    let all = destinations::store::all(&mut conn, app.property_id, None, true)
+        .await
+        .unwrap();
+    assert_eq!(all.len(), 10);
+    for destination in &all {
+        let book = forwarding::books(&mut conn, destination, Span::default())
+            .await
+            .unwrap();
+        assert_eq!(
+            (book.promised, book.total, book.balanced),
+            (1, 1, true),
+            "{book:?}"
+        );
+    }
 }
 
 #[sqlx::test]
@@ -356,6 +388,26 @@ async fn refused_credentials_pause_the_destination_and_lose_nothing(pool: PgPool
 }
 
 #[sqlx::test]
+async fn a_platform_gets_its_own_clicks_alone_where_it_is_set_so(pool: PgPool) {
+    let (app, double) = (TestApp::start(pool).await, Double::start().await);
+    destination(&app, &double.url, |d| d.policy = Policy::OwnClick).await;
+    app.session("own", 1.0, "utm_source=facebook&fbclid=x").await;
+    app.session("other", 1.0, "utm_source=google&gclid=x").await;
+    // The click that gets the credit decides, not one that there was before.
+    app.session("both", 2.0, "utm_source=facebook&fbclid=x").await;
+    app.session("both", 1.0, "utm_source=google&gclid=x").await;
+    for visitor in ["own", "other", "both", "nobody"] {
+        let sent = app.send("purchase", &consented(visitor, visitor)).await;
+        assert_eq!(sent.status, 200);
+    }
+    becomes(&app, "own", &[("accepted", None)]).await;
+    becomes(&app, "other", &[("suppressed", Some("not_own_click"))]).await;
+    becomes(&app, "both", &[("suppressed", Some("not_own_click"))]).await;
+    becomes(&app, "nobody", &[("suppressed", Some("not_matched"))]).await;
+    assert_eq!(double.event_ids(), ["own"]);
+}
+
+#[sqlx::test]
 async fn only_the_bad_event_of_a_batch_dies(pool: PgPool) {
     let (app, double) = (TestApp::start(pool).await, Double::start().await);
     let destination_id = destination(&app, &double.url, |_| ()).await;
@@ -384,12 +436,10 @@ async fn only_the_bad_event_of_a_batch_dies(pool: PgPool) {
     }
     // The dead one can be sent again, once the platform takes it.
     double.answers(received);
-    let replay = forwarding::listing::Replay::default();
-    let count = forwarding::store::count_dead(&mut conn, app.property_id, destination_id, &replay)
-        .await
-        .unwrap();
-    let revived = forwarding::store::revive(&mut conn, app.property_id, destination_id, &replay, now(), 100);
-    assert_eq!((count, revived.await.unwrap()), (1, 1));
+    let destination = found(&app, destination_id).await;
+    let (actor, all) = (Actor::CommandLine, Replay::default());
+    let replayed = forwarding::replay(&mut conn, &actor, &destination, &all, &app.clock).await;
+    assert_eq!(replayed.unwrap(), 1);
     becomes(&app, "o-7", &[("accepted", None)]).await;
 }
 

@@ -12,11 +12,12 @@ use axum::http::Uri;
 use serde_json::{Value, json};
 use sqlx::PgPool;
 use tokio_util::task::AbortOnDropHandle;
+use trustdata::destinations::{self, Policy};
 use trustdata::domain::tenant::Tenant;
 use trustdata::forwarding;
-use trustdata::tokens::Scope;
+use trustdata::forwarding::listing::Span;
 
-use crate::api::{Program, token};
+use crate::forwarding::destination;
 use crate::support::{Load, Process, TestApp, config_for, free_port, purchase};
 
 /// How often each deduplication id came, by destination.
@@ -73,20 +74,11 @@ struct SetUp {
 /// Three destinations that get every conversion. Nothing runs any more when this returns.
 async fn set_up(pool: &PgPool, slow: &Slow) -> SetUp {
     let app = TestApp::start(pool.clone()).await;
-    let program = Program {
-        app: &app,
-        token: token(&app, Scope::Write).await,
-    };
     for n in 0..3 {
-        let settings = json!({ "pixel_id": "1234567890", "access_token": "t" });
-        let made = program
-            .post(
-                "/destinations",
-                json!({ "attribution_id": app.attribution_id, "platform": "meta", "name": n.to_string(), "policy": "all",
-                    "settings": settings, "base_url": format!("{}/d{n}", slow.url) }),
-            )
-            .await;
-        assert_eq!(made.status, 201, "{made:?}");
+        destination(&app, &format!("{}/d{n}", slow.url), |one| {
+            one.policy = Policy::All;
+        })
+        .await;
     }
     let config = config_for(&pool.connect_options());
     SetUp {
@@ -130,15 +122,24 @@ impl SetUp {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         let mut conn = pool.acquire().await.unwrap();
-        let books = forwarding::store::ledger(&mut conn, self.tenant).await.unwrap();
+        let destinations = destinations::store::all(&mut conn, self.tenant.property_id, None, true)
+            .await
+            .unwrap();
         let stored: Vec<String> = sqlx::query_scalar("select conversion_id from conversions")
             .fetch_all(pool)
             .await
             .unwrap();
-        assert_eq!(books.len(), 3);
-        for book in books {
+        assert_eq!(destinations.len(), 3);
+        for destination in &destinations {
+            let book = forwarding::books(&mut conn, destination, Span::default())
+                .await
+                .unwrap();
             let all = i64::try_from(stored.len()).unwrap();
-            assert_eq!((book.total, book.accepted), (all, all), "{book:?}");
+            assert_eq!(
+                (book.promised, book.accepted, book.balanced),
+                (all, all, true),
+                "{book:?}"
+            );
         }
         stored
     }

@@ -22,6 +22,7 @@ mod dashboard;
 mod dashboard_access;
 mod dashboard_browser;
 mod dashboard_pages;
+mod destinations;
 mod documentation;
 mod end_to_end;
 mod faults;

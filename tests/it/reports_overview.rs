@@ -4,9 +4,12 @@ use chrono::TimeDelta;
 use rust_decimal::Decimal;
 use serde_json::json;
 use sqlx::PgPool;
+use trustdata::destinations::seal_settings;
 use trustdata::domain::landing::Landing;
 use trustdata::domain::tenant::Tenant;
+use trustdata::platform::config;
 use trustdata::platform::pace::Pace;
+use trustdata::platform::secrets::Sealer;
 use trustdata::reports::overview::{Overview, Query, Step, Trouble, Unhealthy, overview, unhealthy};
 use trustdata::reports::{Model, Window, rollup};
 
@@ -108,6 +111,7 @@ async fn troubles(app: &TestApp) -> Vec<Unhealthy> {
     unhealthy(
         &mut app.pool.acquire().await.unwrap(),
         app.property_id,
+        &sealer(),
         app.clock.now(),
     )
     .await
@@ -166,11 +170,16 @@ async fn what_is_unhealthy(pool: PgPool) {
         ("b", false, "dead", 3),
         ("c", false, "queued", 2),
         ("d", false, "accepted", 2),
+        ("e", false, "accepted", 2),
     ] {
         let destination = app.clock.new_id();
+        // Of `e` this instance has not the key.
+        let other = Sealer::new(&config::load(None).unwrap().secrets, Some([1; 32])).unwrap();
+        let with = if name == "e" { other } else { sealer() };
+        let sealed = seal_settings(&"{}".to_owned().into(), app.property_id, destination, &with).unwrap();
         sqlx::query(
             "insert into destinations (property_id, destination_id, attribution_id, platform, name, settings_sealed, created_at, paused_at, paused_reason)
-             values ($1, $2, $3, 'meta', $4, '', $5, case when $6 then $5 end, 'the token is refused')",
+             values ($1, $2, $3, 'meta', $4, $7, $5, case when $6 then $5 end, 'the token is refused')",
         )
         .bind(app.property_id)
         .bind(destination)
@@ -178,6 +187,7 @@ async fn what_is_unhealthy(pool: PgPool) {
         .bind(name)
         .bind(app.clock.now())
         .bind(paused)
+        .bind(sealed)
         .execute(&app.pool)
         .await
         .unwrap();
@@ -203,6 +213,7 @@ async fn what_is_unhealthy(pool: PgPool) {
         found,
         [
             (Trouble::DestinationPaused, "a".to_owned(), None),
+            (Trouble::DestinationUnreadable, "e".to_owned(), None),
             (Trouble::DestinationRefuses, "b".to_owned(), Some(1)),
             (Trouble::DestinationBehind, "c".to_owned(), Some(1)),
             (Trouble::KeyExpires, "production".to_owned(), None),
@@ -211,6 +222,7 @@ async fn what_is_unhealthy(pool: PgPool) {
     let other = unhealthy(
         &mut app.pool.acquire().await.unwrap(),
         uuid::Uuid::new_v4(),
+        &sealer(),
         app.clock.now(),
     )
     .await

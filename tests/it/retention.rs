@@ -12,7 +12,7 @@ use trustdata::tokens::Scope;
 use uuid::Uuid;
 
 use crate::api::{Program, token};
-use crate::support::{TestApp, now, purchase};
+use crate::support::{TestApp, now, purchase, until};
 
 /// More streams than a page has, and one whose rows cannot be deleted.
 #[sqlx::test]
@@ -182,7 +182,6 @@ async fn a_sweep_reads_what_is_due_and_no_more(pool: PgPool) {
         .await
         .unwrap();
     let read = async || {
-        tokio::time::sleep(Duration::from_millis(1500)).await;
         let sum = sqlx::query_scalar::<_, i64>(
             "select sum(coalesce(idx_tup_fetch, 0) + seq_tup_read)::bigint from pg_stat_user_tables
              where relname in ('sessions', 'visitor_links', 'deliveries')",
@@ -193,6 +192,9 @@ async fn a_sweep_reads_what_is_due_and_no_more(pool: PgPool) {
     // Nothing but the oldest hour's payloads.
     let at = app.clock.now() + TimeDelta::days(30) - TimeDelta::minutes(20_000 - 60);
     retention::sweep(&app.pool, &Pace::free(), at).await.unwrap();
+    // Each connection tells of its reading a while later.
+    until("the reading is told", async || read().await - before >= 60).await;
+    tokio::time::sleep(Duration::from_millis(1500)).await;
     let fetched = read().await - before;
     assert_eq!(app.count("deliveries where payload_sealed is null").await, 60);
     assert!((60..2000).contains(&fetched), "{fetched}");

@@ -36,6 +36,14 @@ pub fn now() -> DateTime<Utc> {
         .to_utc()
 }
 
+/// Where the tests' own servers are: who makes destinations there by API or dashboard needs it allowed.
+pub const LOCAL: &str = "127.0.0.0/8";
+
+/// Lets destinations that were made by API or dashboard lead to the tests' own servers.
+pub fn allow_local(config: &mut Config) {
+    config.forwarding.allowed_private_networks = vec![LOCAL.parse().unwrap()];
+}
+
 /// A running service with one stream and one key.
 pub struct TestApp {
     pub address: SocketAddr,
@@ -143,7 +151,7 @@ impl TestApp {
             );
             shop.unwrap().routes()
         };
-        Self::start_beside(pool, |_| {}, shop).await
+        Self::start_beside(pool, allow_local, shop).await
     }
 
     /// `also` makes further routes from the service's address, stream and key.

@@ -14,7 +14,6 @@ use crate::api::extract::{Asked, At, Json, fault, invalid};
 use crate::api::page::{Page, Wanted, bad_cursor};
 use crate::api::principal::{OfProperty, Reader, unavailable, unknown};
 use crate::domain::faults::Fault;
-use crate::domain::tenant::Tenant;
 use crate::domain::topic::Topic;
 use crate::forwarding;
 use crate::forwarding::listing::Delivery;
@@ -152,16 +151,11 @@ pub async fn deliveries(
     reader: Reader,
     At(event_id): At<Uuid>,
 ) -> Result<Json<Page<Delivery>>, Problem> {
-    let found = find(&api, reader.property_id, event_id).await?;
-    let tenant = Tenant {
-        property_id: reader.property_id,
-        attribution_id: found.conversion.attribution_id,
-    };
+    find(&api, reader.property_id, event_id).await?;
     let mut conn = reading(&api).await?;
-    let mut data = forwarding::store::of_conversion(&mut conn, &[tenant], &event_id.to_string())
+    let mut data = forwarding::store::of_event(&mut conn, reader.property_id, event_id)
         .await
         .map_err(unavailable)?;
-    data.retain(|delivery| delivery.event_id == event_id);
     data.iter_mut().for_each(|delivery| delivery.open(&api.sealer));
     Ok(Json(Page {
         data,

@@ -265,7 +265,7 @@ pub struct Troubles {
 #[utoipa::path(get, path = "/reports/unhealthy", tag = "Reports", params(OfProperty), responses((status = 200, body = Troubles)))]
 pub async fn unhealthy(State(api): State<Arc<Api>>, reader: Reader) -> Result<Json<Troubles>, Problem> {
     let mut conn = reading(&api).await?;
-    let data = overview::unhealthy(&mut conn, reader.property_id, api.clock.now())
+    let data = overview::unhealthy(&mut conn, reader.property_id, &api.sealer, api.clock.now())
         .await
         .map_err(unavailable)?;
     Ok(Json(Troubles { data }))

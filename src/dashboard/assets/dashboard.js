@@ -2,6 +2,12 @@
 (function () {
   'use strict';
 
+  // A form that was refused comes back open; without a script it lies on the page.
+  document.querySelectorAll('dialog[open]').forEach(function (dialog) {
+    dialog.close();
+    dialog.showModal();
+  });
+
   document.addEventListener('click', function (event) {
     const button = event.target.closest('button');
     if (!button) return;

@@ -221,12 +221,7 @@ pub async fn one(
     let mut conn = dashboard.reports.turn().await?;
     let found = conversions::find(&mut conn, property_id, event_id, &dashboard.sealer).await?;
     let detail = found.ok_or(Failure::NotFound)?;
-    let tenant = crate::domain::tenant::Tenant {
-        property_id,
-        attribution_id: detail.conversion.attribution_id,
-    };
-    let deliveries =
-        crate::forwarding::store::of_conversion(&mut conn, &[tenant], &event_id.to_string()).await?;
+    let deliveries = crate::forwarding::store::of_event(&mut conn, property_id, event_id).await?;
     drop(conn);
     let one = &detail.conversion;
     Ok(html(&One {

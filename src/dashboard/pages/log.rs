@@ -107,6 +107,10 @@ fn in_words(action: &str) -> String {
 fn changed(change: &serde_json::Value) -> String {
     let text = |value: &serde_json::Value| match value {
         serde_json::Value::String(text) => text.clone(),
+        serde_json::Value::Array(items) => {
+            let items = items.iter().map(|item| item.as_str().unwrap_or_default());
+            items.collect::<Vec<_>>().join(", ")
+        }
         other => other.to_string(),
     };
     if let (Some(from), Some(to)) = (change.get("from"), change.get("to")) {

@@ -5,6 +5,7 @@ pub mod activity;
 pub mod attribution_ids;
 pub mod campaigns;
 pub mod conversions;
+pub mod destination;
 pub mod destinations;
 pub mod invitation;
 pub mod log;

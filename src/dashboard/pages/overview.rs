@@ -93,7 +93,7 @@ pub async fn page(
     };
     let mut conn = dashboard.reports.turn().await?;
     let found = overview::overview(&mut conn, &query, now).await?;
-    let unhealthy = overview::unhealthy(&mut conn, property_id, now).await?;
+    let unhealthy = overview::unhealthy(&mut conn, property_id, &dashboard.sealer, now).await?;
     drop(conn);
     let total = &found.total;
     let mut refused: BTreeMap<DateTime<Utc>, i64> = BTreeMap::new();
@@ -203,6 +203,10 @@ fn what(trouble: &Unhealthy) -> String {
             Some(reason) => format!("The destination is paused: {reason}{many}"),
             None => format!("The destination is paused{many}"),
         },
+        T::DestinationUnreadable => {
+            let reason = trouble.reason.as_deref().unwrap_or_default();
+            format!("The destination's settings cannot be read here: {reason}")
+        }
         T::DestinationRefuses => format!("The platform refused deliveries for good within a day{many}"),
         T::DestinationBehind => format!("Deliveries wait for more than an hour{many}"),
         T::NoWebhooks => format!(
@@ -221,7 +225,7 @@ fn of_trouble(property_id: Uuid, trouble: &Unhealthy) -> String {
     use overview::Trouble as T;
     let base = format!("/dashboard/properties/{property_id}");
     match trouble.trouble {
-        T::DestinationPaused | T::DestinationRefuses | T::DestinationBehind => {
+        T::DestinationPaused | T::DestinationUnreadable | T::DestinationRefuses | T::DestinationBehind => {
             format!("{base}/destinations/{}", trouble.id)
         }
         T::NoPageViews => format!("{base}/attribution-ids/{}/tracking", trouble.attribution_id),

@@ -24,6 +24,12 @@ impl Bell {
     }
 }
 
+/// Ids as Postgres reads an array: it has no arrays of arrays of different lengths, and so a column of them is one of texts on the way.
+pub fn array_text(ids: &[Uuid]) -> String {
+    let ids: Vec<String> = ids.iter().map(Uuid::to_string).collect();
+    format!("{{{}}}", ids.join(","))
+}
+
 /// A conversion for its stream's destinations.
 #[derive(Debug, Clone)]
 pub struct Outgoing {

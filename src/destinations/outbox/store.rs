@@ -1,20 +1,14 @@
 //! `outbox`.
 
 use sqlx::PgConnection;
-use uuid::Uuid;
 
-use super::Outgoing;
+use super::{Outgoing, array_text};
 
 /// Stores conversions that are to be fanned out; one that is there already is planned anew as well, where it got its match late.
 pub async fn insert(conn: &mut PgConnection, outgoing: &[Outgoing]) -> Result<(), sqlx::Error> {
     if outgoing.is_empty() {
         return Ok(());
     }
-    // Postgres has no arrays of arrays of different lengths.
-    let destinations = |out: &Outgoing| {
-        let ids: Vec<String> = out.destination_ids.iter().map(Uuid::to_string).collect();
-        format!("{{{}}}", ids.join(","))
-    };
     sqlx::query!(
         "insert into outbox (property_id, event_id, destination_ids, again, created_at)
          select property_id, event_id, destination_ids::uuid[], again, created_at
@@ -23,7 +17,10 @@ pub async fn insert(conn: &mut PgConnection, outgoing: &[Outgoing]) -> Result<()
          on conflict (property_id, event_id) do update set again = outbox.again or excluded.again",
         &outgoing.iter().map(|out| out.property_id).collect::<Vec<_>>(),
         &outgoing.iter().map(|out| out.event_id).collect::<Vec<_>>(),
-        &outgoing.iter().map(destinations).collect::<Vec<_>>(),
+        &outgoing
+            .iter()
+            .map(|out| array_text(&out.destination_ids))
+            .collect::<Vec<_>>(),
         &outgoing.iter().map(|out| out.again).collect::<Vec<_>>(),
         &outgoing.iter().map(|out| out.created_at).collect::<Vec<_>>(),
     )

@@ -26,7 +26,8 @@ use super::sender::{Sender, Token};
 use super::sources;
 use super::state::Reason;
 use super::store::{self, Claimed};
-use crate::destinations;
+use super::system::pause_by_itself;
+use crate::destinations::{self, Destination};
 use crate::domain::topic::Topic;
 use crate::platform::clock::Clock;
 use crate::platform::pace::{Pace, Turn};
@@ -49,6 +50,9 @@ const AT_ONCE: usize = 8;
 const MANY: usize = 100;
 /// How long a lane works while other destinations wait for a place.
 const WHILE_OTHERS_WAIT: Duration = Duration::from_secs(2);
+
+/// How long a destination is left alone whose settings this instance cannot read.
+const UNREADABLE: Duration = Duration::from_secs(60);
 
 /// When a platform is first asked what became of a request, and how often then.
 const ASK_AFTER: TimeDelta = TimeDelta::minutes(30);
@@ -170,9 +174,15 @@ impl Lane {
 
     async fn round(&mut self) -> Result<Round, Trouble> {
         let context = Arc::clone(&self.context);
-        let Some(target) = self.target().await? else {
-            self.standing = Standing::default();
-            return Ok(Round::Idle);
+        let target = match self.target().await? {
+            Ok(target) => target,
+            Err(round) => {
+                self.standing = Standing::default();
+                if round == Round::Rest {
+                    self.standing.rest(context.clock.ticks(), UNREADABLE);
+                }
+                return Ok(round);
+            }
         };
         self.standing.notice(&target.destination);
         let asked = self.ask_later(&target).await?;
@@ -241,7 +251,7 @@ impl Lane {
             waiting.extend(handled.again);
             if let Some(reason) = handled.broken {
                 self.release(hold, waiting).await?;
-                self.pause(&reason).await?;
+                self.pause(&target.destination, &reason).await?;
                 self.standing = Standing::default();
                 return Ok(Round::Idle);
             }
@@ -311,12 +321,12 @@ impl Lane {
         }
     }
 
-    /// The destination, if anything may be sent to it.
-    async fn target(&self) -> Result<Option<Target>, sqlx::Error> {
+    /// The destination, if anything may be sent to it; or else what the round comes to.
+    async fn target(&self) -> Result<Result<Target, Round>, sqlx::Error> {
         let mut conn = self.context.pool.acquire().await?;
         let found = destinations::store::find(&mut conn, &[(self.property_id, self.destination_id)]).await?;
         let Some(destination) = found.into_iter().next() else {
-            return Ok(None);
+            return Ok(Err(Round::Idle));
         };
         if destination.removed_at.is_some() {
             let now = self.context.clock.now();
@@ -330,24 +340,25 @@ impl Lane {
             .await?
                 > 0
             {}
-            return Ok(None);
+            return Ok(Err(Round::Idle));
         }
         drop(conn);
         if destination.paused_at.is_some() {
-            return Ok(None);
+            return Ok(Err(Round::Idle));
         }
+        // Another instance may have the key that this one lacks: nothing is wrong with the destination.
         let Some((name, platform)) = read(&destination, &self.context.sealer) else {
-            self.pause(
-                "its settings cannot be read: is the key in secrets.seal_key the one that sealed them?",
-            )
-            .await?;
-            return Ok(None);
+            tracing::error!(
+                destination = %self.destination_id,
+                "deliveries wait: the destination's settings cannot be read here; is the key that sealed them in secrets?"
+            );
+            return Ok(Err(Round::Rest));
         };
-        let endpoint = self
-            .context
-            .sender
-            .endpoint(name, destination.base_url.as_deref());
-        Ok(Some(Target {
+        let endpoint =
+            self.context
+                .sender
+                .endpoint(name, destination.base_url.as_deref(), destination.reach());
+        Ok(Ok(Target {
             destination,
             name,
             platform,
@@ -446,15 +457,9 @@ impl Lane {
         };
         let access_token = token.as_ref().and_then(Token::access_token);
         let sending = batches.iter().map(|batch| {
-            let settings_decide = target.destination.base_url.is_none();
-            context.sender.send(
-                platform,
-                endpoint,
-                settings_decide,
-                access_token,
-                &batch.events,
-                now,
-            )
+            context
+                .sender
+                .send(platform, endpoint, access_token, &batch.events, now)
         });
         let verdicts = join_all(sending).await;
         self.standing.token = token;
@@ -469,11 +474,9 @@ impl Lane {
         hold.settle(&untried).await
     }
 
-    async fn pause(&self, reason: &str) -> Result<(), sqlx::Error> {
+    async fn pause(&self, destination: &Destination, reason: &str) -> Result<(), sqlx::Error> {
         tracing::error!(destination = %self.destination_id, reason, "a destination was paused");
         let mut conn = self.context.pool.acquire().await?;
-        let now = self.context.clock.now();
-        destinations::store::pause(&mut conn, self.property_id, self.destination_id, now, reason).await?;
-        Ok(())
+        pause_by_itself(&mut conn, destination, reason, &self.context.clock).await
     }
 }

@@ -132,6 +132,11 @@ pub trait Platform: Send + Sync {
     /// What became of the events of a request.
     fn verdict(&self, answer: &Answer<'_>, events: &[Event]) -> Verdict;
 
+    /// Where it is, for a platform whose settings say that.
+    fn address(&self) -> Option<&str> {
+        None
+    }
+
     /// The credentials that access tokens are renewed with.
     fn oauth(&self) -> Option<&oauth::Client> {
         None

@@ -8,6 +8,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use url::form_urlencoded;
 
 use super::Name;
+use crate::platform::outbound::Reach;
 
 /// Where a platform is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,6 +19,8 @@ pub struct Endpoint {
     pub version: String,
     /// Where access tokens are renewed.
     pub token_url: Option<String>,
+    /// Which addresses both may lead to.
+    pub reach: Reach,
 }
 
 impl Endpoint {
@@ -28,6 +31,11 @@ impl Endpoint {
             base_url: spec.base_url.to_owned(),
             version: spec.version.to_owned(),
             token_url: spec.token_url.map(str::to_owned),
+            reach: match spec.base_url {
+                // Where the settings say it is.
+                "" => Reach::Public,
+                _ => Reach::Anywhere,
+            },
         }
     }
 

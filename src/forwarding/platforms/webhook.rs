@@ -75,6 +75,10 @@ impl Platform for Settings {
         &SPEC
     }
 
+    fn address(&self) -> Option<&str> {
+        Some(&self.url)
+    }
+
     fn event_name(&self, topic: Topic, _custom: Option<&str>) -> Result<String, Unsendable> {
         Ok(format!("conversion.{topic}"))
     }

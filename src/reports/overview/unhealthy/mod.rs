@@ -8,6 +8,8 @@ use sqlx::PgConnection;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
+use crate::platform::secrets::Sealer;
+
 /// How long it may be quiet.
 const QUIET: TimeDelta = TimeDelta::hours(24);
 /// How long a delivery may wait.
@@ -21,6 +23,8 @@ const EXPIRES_WITHIN: TimeDelta = TimeDelta::days(14);
 pub enum Trouble {
     /// Nothing is sent to a destination until somebody resumes it.
     DestinationPaused,
+    /// The settings of a destination cannot be read by the instance that tells of it: nothing is sent from there.
+    DestinationUnreadable,
     /// A destination refused deliveries for good in the last 24 hours.
     DestinationRefuses,
     /// Deliveries to a destination wait for more than an hour.
@@ -60,6 +64,9 @@ impl Trouble {
             Self::DestinationPaused => {
                 "Mend what the reason says, and resume the destination: what waits is sent then."
             }
+            Self::DestinationUnreadable => {
+                "Give this instance the key that sealed the settings (secrets.previous_seal_keys), or set them anew."
+            }
             Self::DestinationRefuses => {
                 "Look at the codes of its dead deliveries; once it is mended, replay them."
             }
@@ -75,13 +82,14 @@ impl Trouble {
     }
 }
 
-/// What is wrong with a property now.
+/// What is wrong with a property now; `sealer` is this instance's.
 pub async fn unhealthy(
     conn: &mut PgConnection,
     property_id: Uuid,
+    sealer: &Sealer,
     now: DateTime<Utc>,
 ) -> Result<Vec<Unhealthy>, sqlx::Error> {
-    let mut found = store::destinations(conn, property_id, now - QUIET, now - WAITING).await?;
+    let mut found = store::destinations(conn, property_id, sealer, now - QUIET, now - WAITING).await?;
     found.extend(store::streams(conn, property_id, now - QUIET, now).await?);
     found.extend(store::keys(conn, property_id, now, now + EXPIRES_WITHIN).await?);
     found.sort_by(|a, b| (a.trouble, &a.name, a.id).cmp(&(b.trouble, &b.name, b.id)));

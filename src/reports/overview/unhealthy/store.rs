@@ -5,7 +5,9 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::{Trouble, Unhealthy};
+use crate::destinations::open_settings;
 use crate::platform::clock::id_at;
+use crate::platform::secrets::Sealer;
 
 /// Destinations, streams and keys of a property that are looked at.
 const MOST: i64 = 200;
@@ -27,15 +29,17 @@ fn found(trouble: Trouble, attribution_id: Uuid, id: Uuid, name: &str) -> Unheal
     }
 }
 
-/// Destinations that are paused, have refused since `refused_since`, or have something waiting since before `waiting_since`.
+/// Destinations that are paused, cannot be read with this sealer, have refused since `refused_since`, or have something waiting since before `waiting_since`.
 pub async fn destinations(
     conn: &mut PgConnection,
     property_id: Uuid,
+    sealer: &Sealer,
     refused_since: DateTime<Utc>,
     waiting_since: DateTime<Utc>,
 ) -> Result<Vec<Unhealthy>, sqlx::Error> {
     let rows = sqlx::query!(
-        r#"select d.attribution_id, d.destination_id, d.name, d.paused_at, d.paused_reason, dead.count as "dead!", queued.count as "queued!",
+        r#"select d.attribution_id, d.destination_id, d.name, d.settings_sealed, d.paused_at, d.paused_reason,
+               dead.count as "dead!", queued.count as "queued!",
                queued.oldest as "oldest?"
            from (select * from destinations where property_id = $1 and removed_at is null order by destination_id limit $4) d
            cross join lateral (
@@ -64,6 +68,12 @@ pub async fn destinations(
                 at: row.paused_at,
                 reason: row.paused_reason.clone(),
                 ..found(Trouble::DestinationPaused)
+            });
+        }
+        if let Err(error) = open_settings(&row.settings_sealed, property_id, row.destination_id, sealer) {
+            all.push(Unhealthy {
+                reason: Some(error.to_string()),
+                ..found(Trouble::DestinationUnreadable)
             });
         }
         if row.dead > 0 {

@@ -4,11 +4,11 @@ use serde_json::{Value, json};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use crate::audit::{Actor, Entry, store};
+use super::{Actor, Entry, store};
 use crate::platform::clock::Clock;
 
-/// What was changed.
-pub(super) struct Object<'a> {
+/// What something was done to.
+pub struct Object<'a> {
     /// The tenant, or the installation.
     pub property_id: Uuid,
     /// What it is, e.g. `webhook_key`.
@@ -19,8 +19,8 @@ pub(super) struct Object<'a> {
     pub name: &'a str,
 }
 
-/// Writes that something was done to an object: the action is named as the object and the verb.
-pub(super) async fn note(
+/// Writes that something was done to an object, in the transaction of what was done: the action is named as the object and the verb.
+pub async fn note(
     conn: &mut PgConnection,
     actor: &Actor,
     object: &Object<'_>,
@@ -44,6 +44,6 @@ pub(super) async fn note(
 }
 
 /// A value that was replaced by another.
-pub(super) fn from_to(from: impl Into<Value>, to: impl Into<Value>) -> Option<Value> {
+pub fn from_to(from: impl Into<Value>, to: impl Into<Value>) -> Option<Value> {
     Some(json!({ "from": from.into(), "to": to.into() }))
 }
