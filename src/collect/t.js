@@ -9,6 +9,9 @@
   const CLICK_IDS = 'gclid|gbraid|wbraid|gclsrc|dclid|fbclid|ttclid|msclkid|li_fat_id|epik|sccid|rdt_cid|twclid|igshid|' +
     'yclid|s_kwcid|mc_eid|_branch_match_id|vero_id';
 
+  // Those that forwarding has a use for.
+  const PLATFORMS_COOKIES = /(?:^|; )(_fb[pc]|_ttp|_epik|_scid|_ga(?:_\w+)?|_rdt_uuid|_uetvid|li_fat_id)=([^;]*)/g;
+
   const stub = [].concat(window.trustdata || []);
   if (stub[0] && stub[0]._loaded) return;
   const home = (document.currentScript || stub).src || location.href;
@@ -143,12 +146,10 @@
     url = location.href;
     viewport = viewport || innerWidth + 'x' + innerHeight; // once: it can cost a layout
     let cookies;
-    if (consent.advertising === true) {
+    if (consent.advertising === true) guard(() => {
       cookies = {};
-      ['_fbp', '_fbc', '_ttp', '_epik', '_scid', '_ga'].forEach(cookie => {
-        cookies[cookie] = readCookie(cookie);
-      });
-    }
+      for (const [, name, value] of document.cookie.matchAll(PLATFORMS_COOKIES)) cookies[name] = value;
+    })();
     const fields = Object.assign({
       user_id: granted() ? userId : null,
       event_time: Math.floor(Date.now() / 1000),

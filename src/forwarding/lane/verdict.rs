@@ -9,7 +9,7 @@ use super::ASK_AFTER;
 use super::batch::{Batch, without_user_data};
 use super::target::Target;
 use crate::forwarding::parcel::Parcel;
-use crate::forwarding::platforms::{Event, Failure, Name, Verdict};
+use crate::forwarding::platforms::{Event, Failure, Name, Remark, Verdict};
 use crate::forwarding::retry;
 use crate::forwarding::state::{Reason, State};
 use crate::forwarding::store::{Claimed, Settled};
@@ -50,7 +50,8 @@ impl Reading<'_> {
                 request_id,
                 later,
                 failures,
-            } => self.accepted(&batch, request_id, later, failures),
+                remarks,
+            } => self.accepted(&batch, (request_id, later), failures, remarks),
             Verdict::Retry { code, after } => Handled {
                 failed: true,
                 settled: self.all(&batch, |event| self.again(event, after, &code)),
@@ -93,11 +94,15 @@ impl Reading<'_> {
     fn accepted(
         &self,
         batch: &Batch,
-        request_id: Option<String>,
-        later: Option<String>,
+        (request_id, later): (Option<String>, Option<String>),
         failures: Vec<Failure>,
+        remarks: Vec<Remark>,
     ) -> Handled {
         let failures = by_index(failures);
+        let remarks: HashMap<usize, String> = remarks
+            .into_iter()
+            .map(|remark| (remark.index, remark.text))
+            .collect();
         let taken = if self.target.name == Name::Ga4 {
             State::Sent
         } else {
@@ -108,6 +113,7 @@ impl Reading<'_> {
                 request_id: request_id.clone(),
                 due_at: later.is_some().then(|| self.now + ASK_AFTER),
                 later: later.clone(),
+                answer: remarks.get(&index).cloned(),
                 ..self.settled(event, taken)
             },
             Some(failure) => self.failed(event, failure),

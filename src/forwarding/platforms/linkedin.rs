@@ -6,7 +6,7 @@ use chrono::TimeDelta;
 use secrecy::SecretString;
 use serde_json::{Value, json};
 
-use super::answer::{indexes_after, words};
+use super::answer::{indexes_after, unsaid, untold, words};
 use super::body::{decimal, envelope};
 use super::oauth;
 use super::settings::{DIGITS, Fields};
@@ -30,6 +30,7 @@ pub(super) const SPEC: Spec = Spec {
     limited_use: false,
     click_ids: &["li_fat_id"],
     secrets: &["access_token", "client_secret", "refresh_token"],
+    clear: &["firstName", "lastName", "countryCode"],
 };
 
 struct Settings {
@@ -138,8 +139,12 @@ impl Platform for Settings {
     fn verdict(&self, answer: &Answer<'_>, events: &[Event]) -> Verdict {
         let json = answer.json().unwrap_or_default();
         if answer.is_success() {
-            let rows = json["elements"].as_array().into_iter().flatten().enumerate();
-            let failures = rows.filter_map(|(index, row)| failure_of(index, row)).collect();
+            let Some(rows) = json["elements"].as_array() else {
+                return answer.success_unread(answer.http_code());
+            };
+            let failures = rows.iter().enumerate();
+            let failures = failures.filter_map(|(index, row)| failure_of(index, row));
+            let failures = failures.chain(untold(rows.len(), events.len())).collect();
             return Verdict::partly(events.len(), None, failures);
         }
         let message = json["message"].as_str().unwrap_or_default();
@@ -183,7 +188,9 @@ impl Platform for Settings {
 
 /// What a row of the answer says, unless all is well.
 fn failure_of(index: usize, row: &Value) -> Option<Failure> {
-    let status = row["status"].as_u64()?;
+    let Some(status) = row["status"].as_u64() else {
+        return Some(unsaid(index));
+    };
     if (200..300).contains(&status) {
         return None;
     }
