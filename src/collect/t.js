@@ -9,9 +9,6 @@
   const CLICK_IDS = 'gclid|gbraid|wbraid|gclsrc|dclid|fbclid|ttclid|msclkid|li_fat_id|epik|sccid|rdt_cid|twclid|igshid|' +
     'yclid|s_kwcid|mc_eid|_branch_match_id|vero_id';
 
-  // Those that forwarding has a use for.
-  const PLATFORMS_COOKIES = /(?:^|; )(_fb[pc]|_ttp|_epik|_scid|_ga(?:_\w+)?|_rdt_uuid|_uetvid|li_fat_id)=([^;]*)/g;
-
   const stub = [].concat(window.trustdata || []);
   if (stub[0] && stub[0]._loaded) return;
   const home = (document.currentScript || stub).src || location.href;
@@ -48,6 +45,14 @@
   const readCookie = guard(name => {
     const found = ('; ' + document.cookie).split('; ' + name + '=')[1];
     return found && found.split(';')[0];
+  });
+
+  // Of ad platforms.
+  const readCookies = guard(() => {
+    const found = {};
+    ('; ' + document.cookie).replace(/; (_fb[pc]|_ttp|_epik|_scid|_ga(_\w+)?|_rdt_uuid|_uetvid|li_fat_id)=([^;]*)/g,
+      (_, name, id, value) => found[name] = value);
+    return found;
   });
 
   const writeCookie = guard((name, value, domain, age) => {
@@ -145,11 +150,6 @@
     path = pathNow();
     url = location.href;
     viewport = viewport || innerWidth + 'x' + innerHeight; // once: it can cost a layout
-    let cookies;
-    if (consent.advertising === true) guard(() => {
-      cookies = {};
-      for (const [, name, value] of document.cookie.matchAll(PLATFORMS_COOKIES)) cookies[name] = value;
-    })();
     const fields = Object.assign({
       user_id: granted() ? userId : null,
       event_time: Math.floor(Date.now() / 1000),
@@ -162,7 +162,7 @@
       timezone: Intl.DateTimeFormat().resolvedOptions().timeZone,
       timezone_offset: new Date().getTimezoneOffset(),
       browser_language: navigator.language,
-      browser_cookies: cookies
+      browser_cookies: consent.advertising === true ? readCookies() : null
     }, props, { // not for props to override
       event_name: name,
       attribution_id: attributionId,

@@ -399,8 +399,14 @@ mod tests {
         let outbound = Outbound::new(&[]).unwrap();
         // A length that is a lie, chunks without end, and no length at all.
         let heads: [(&str, &[u8]); 3] = [
-            ("HTTP/1.1 200 OK\r\ncontent-length: 1073741824\r\n\r\n", &[b'x'; 8192]),
-            ("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n", b"5\r\nxxxxx\r\n"),
+            (
+                "HTTP/1.1 200 OK\r\ncontent-length: 1073741824\r\n\r\n",
+                &[b'x'; 8192],
+            ),
+            (
+                "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n",
+                b"5\r\nxxxxx\r\n",
+            ),
             ("HTTP/1.1 200 OK\r\n\r\n", b"xxxxxxx"),
         ];
         for (head, body) in heads {
@@ -421,7 +427,10 @@ mod tests {
                 ..get(&format!("http://127.0.0.1:{port}/"))
             };
             let answer = outbound.send(request, Reach::Anywhere).await.unwrap();
-            assert_eq!((&answer.body[..], answer.cut), (expected.0.as_bytes(), expected.1));
+            assert_eq!(
+                (&answer.body[..], answer.cut),
+                (expected.0.as_bytes(), expected.1)
+            );
         }
     }
 
@@ -447,7 +456,10 @@ mod tests {
     #[tokio::test]
     async fn an_answer_that_drips_is_given_up() {
         let outbound = Outbound::with(&[], look_up, Duration::from_millis(300)).unwrap();
-        for head in ["HTTP/1.1 200 OK\r\ncontent-length: 100000\r\n\r\n", "HTTP/1.1 200 OK\r\nx-long: "] {
+        for head in [
+            "HTTP/1.1 200 OK\r\ncontent-length: 100000\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nx-long: ",
+        ] {
             let port = dripping(head).await;
             let request = get(&format!("http://127.0.0.1:{port}/"));
             let given_up = outbound.send(request, Reach::Anywhere).await;

@@ -114,3 +114,34 @@ impl BrowserEvent {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cookies_that_platforms_set() {
+        for name in ["_fbp", "_ga", "_ga_ABC123", "_rdt_uuid", "_uetvid", "li_fat_id"] {
+            assert!(is_platforms_own(name), "{name}");
+        }
+        let long = format!("_ga_{}", "A".repeat(33));
+        for name in [
+            "", "ga", "_ga_", "_ga_A B", "_ga_A.B", "_gat", "_FBP", "session", &long,
+        ] {
+            assert!(!is_platforms_own(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_visit_keeps_so_many() {
+        let of = |name: &str, value: &str| BTreeMap::from([(name.to_owned(), value.to_owned())]);
+        let mut kept = BTreeMap::new();
+        for n in 0..100 {
+            keep_newer(&mut kept, &of(&format!("_ga_{n}"), "old"));
+        }
+        assert_eq!(kept.len(), MOST_COOKIES);
+        keep_newer(&mut kept, &of("_ga_0", "new"));
+        assert_eq!(kept["_ga_0"], "new");
+        assert_eq!(kept.len(), MOST_COOKIES);
+    }
+}

@@ -472,6 +472,10 @@ mod tests {
             event.browser_ids,
             BTreeMap::from([("_fbp".to_owned(), "fb.1".to_owned())])
         );
+        let many: serde_json::Map<String, Value> =
+            (0..1000).map(|n| (format!("_ga_{n}"), json!("x"))).collect();
+        let crowd = json!({ "consent": { "advertising": true }, "browser_cookies": many });
+        assert_eq!(super::tests::event("login", crowd).unwrap().browser_ids.len(), 16);
     }
 
     #[test]
