@@ -505,6 +505,19 @@ fn what_tells_of_the_visitor_in_clear_is_shown_to_nobody() {
 }
 
 #[test]
+fn what_a_platform_repeats_of_the_visitor_is_not_kept() {
+    let mut parcel = full();
+    parcel.session.clicks.clear();
+    parcel.user_data.set(Field::Email, "nonsense");
+    let event = platform(Name::LinkedIn).prepare(&parcel, now()).unwrap();
+    let said = "Index: 0, ERROR :: /user/userInfo/firstName :: \"Mary-Ann\" (QUINN) is none";
+    assert_eq!(
+        Name::LinkedIn.discreet(said, &event),
+        "Index: 0, ERROR :: /user/userInfo/firstName :: … … is none"
+    );
+}
+
+#[test]
 fn remarks_are_kept_and_tell_nobody() {
     let said = |name: Name, body: &str| {
         let platform = platform(name);

@@ -113,7 +113,7 @@ impl Reading<'_> {
                 request_id: request_id.clone(),
                 due_at: later.is_some().then(|| self.now + ASK_AFTER),
                 later: later.clone(),
-                answer: remarks.get(&index).cloned(),
+                answer: self.discreet(remarks.get(&index), event),
                 ..self.settled(event, taken)
             },
             Some(failure) => self.failed(event, failure),
@@ -194,9 +194,14 @@ impl Reading<'_> {
         Settled {
             reason: Some(Reason::Refused.as_str()),
             code: Some(code.to_owned()),
-            answer: detail,
+            answer: self.discreet(detail.as_ref(), event),
             ..self.settled(event, State::Dead)
         }
+    }
+
+    /// The platform's words, as they may be kept.
+    fn discreet(&self, said: Option<&String>, event: &Event) -> Option<String> {
+        said.map(|said| self.target.name.discreet(said, event))
     }
 
     fn again(&self, event: &Event, after: Option<TimeDelta>, code: &str) -> Settled {

@@ -21,6 +21,7 @@ mod snapchat;
 mod tiktok;
 mod webhook;
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::str::FromStr;
 
@@ -224,6 +225,19 @@ impl Name {
         mask(event, self.spec().clear)
     }
 
+    /// What this platform said of an event, without the words that the event itself told it of the visitor in clear.
+    pub fn discreet(self, said: &str, event: &Event) -> String {
+        let mut told = BTreeSet::new();
+        let event: Value = serde_json::from_str(event.json()).unwrap_or_default();
+        words_in_clear(&event, self.spec().clear, &mut told);
+        let is_told = |word: &&str| told.contains(&word.to_lowercase());
+        let shown = |word| match words_of(word).any(|word| is_told(&word)) {
+            true => "…",
+            false => word,
+        };
+        said.split(' ').map(shown).collect::<Vec<_>>().join(" ")
+    }
+
     /// All of them, in the order of the documentation.
     pub const ALL: [Self; 10] = [
         Self::Meta,
@@ -288,6 +302,27 @@ fn mask(value: Value, clear: &[&str]) -> Value {
         Value::Array(items) => items.into_iter().map(|item| mask(item, clear)).collect(),
         other => other,
     }
+}
+
+/// The words of all members that are in clear.
+fn words_in_clear(value: &Value, clear: &[&str], into: &mut BTreeSet<String>) {
+    match value {
+        Value::Object(members) => {
+            for (name, value) in members {
+                match value.as_str().filter(|_| clear.contains(&name.as_str())) {
+                    Some(text) => into.extend(words_of(text).map(str::to_lowercase)),
+                    None => words_in_clear(value, clear, into),
+                }
+            }
+        }
+        Value::Array(items) => items.iter().for_each(|item| words_in_clear(item, clear, into)),
+        _ => {}
+    }
+}
+
+fn words_of(text: &str) -> impl Iterator<Item = &str> {
+    text.split(|c: char| !c.is_alphanumeric())
+        .filter(|word| !word.is_empty())
 }
 
 impl fmt::Display for Name {
