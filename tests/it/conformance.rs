@@ -235,6 +235,7 @@ fn what_is_malformed_is_left_out_and_never_the_event() {
             "urn:uuid:01234567-89ab-cdef-0123-456789abcdef",
         ),
         (Name::LinkedIn, "li_fat_id", "<script>\u{0}"),
+        (Name::LinkedIn, "li_fat_id", "<script>"),
         (Name::Pinterest, "epik", "e p i k"),
         (Name::Snapchat, "ScCid", "über"),
         (Name::Reddit, "rdt_cid", ""),

@@ -85,12 +85,18 @@ impl Double {
     }
 }
 
-/// Makes a destination on Meta; `change` says what is not as usual.
-pub async fn destination(app: &TestApp, url: &str, change: impl FnOnce(&mut Destination)) -> Uuid {
+/// Seals as the service does.
+async fn services_sealer(app: &TestApp) -> Sealer {
     let mut conn = app.pool.acquire().await.unwrap();
     let key = key_of_database(&mut conn, now()).await.unwrap();
     let secrets = trustdata::platform::config::load(None).unwrap().secrets;
-    let sealer = Sealer::new(&secrets, Some(key)).unwrap();
+    Sealer::new(&secrets, Some(key)).unwrap()
+}
+
+/// Makes a destination on Meta; `change` says what is not as usual.
+pub async fn destination(app: &TestApp, url: &str, change: impl FnOnce(&mut Destination)) -> Uuid {
+    let sealer = services_sealer(app).await;
+    let mut conn = app.pool.acquire().await.unwrap();
     let destination_id = app.clock.new_id();
     let settings = json!({ "pixel_id": "123456", "access_token": "token" })
         .to_string()
@@ -432,6 +438,28 @@ async fn requests_keep_to_the_platforms_bytes_and_long_answers_are_read(pool: Pg
         told.iter()
             .all(|answer| answer.starts_with("weak match weak match"))
     );
+}
+
+/// How old an event may be is TikTok's limit, or the destination's own: the plan goes by it, and by it the delivery ends.
+#[sqlx::test]
+async fn a_destinations_own_age_is_what_is_planned_with(pool: PgPool) {
+    let (app, double) = (TestApp::start(pool).await, Double::start().await);
+    double.answers(|_| axum::Json(json!({ "code": 0, "message": "OK", "request_id": "r" })).into_response());
+    for days in [7, 28] {
+        let settings = json!({ "pixel_code": "C4", "access_token": "t", "page_url": "https://shop.example/", "max_age_days": days });
+        let sealer = services_sealer(&app).await;
+        destination(&app, &double.url, |d| {
+            d.platform = "tiktok".to_owned();
+            let row = (d.property_id, d.destination_id);
+            d.settings_sealed = seal_settings(&settings.to_string().into(), row.0, row.1, &sealer).unwrap();
+        })
+        .await;
+    }
+    app.session("v-1", 25.0, "utm_source=x").await;
+    let mut old = consented("old", "v-1");
+    old["event_time"] = json!((now() - TimeDelta::days(20)).timestamp());
+    assert_eq!(app.send("purchase", &old).await.status, 200);
+    becomes(&app, "old", &[("expired", Some("too_old")), ("accepted", None)]).await;
 }
 
 /// An event that told no page leaves none, and an empty address is no page: the event is not of a website then.

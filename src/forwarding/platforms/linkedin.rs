@@ -90,7 +90,8 @@ impl Platform for Settings {
 
     fn event(&self, draft: &mut Draft<'_>) -> Result<Value, Unsendable> {
         let id = |kind: &str, value: String| json!({ "idType": kind, "idValue": value });
-        let click = draft.click("li_fat_id").or(draft.cookie("li_fat_id"));
+        let click = draft.click("li_fat_id").or_else(|| draft.cookie("li_fat_id"));
+        let click = click.and_then(|click| draft.checked("li_fat_id", click, is_click));
         let ids: Vec<Value> = [
             draft.id(Field::Email).map(|email| id("SHA256_EMAIL", email)),
             click.map(|click| id("LINKEDIN_FIRST_PARTY_ADS_TRACKING_UUID", click.to_owned())),
@@ -184,6 +185,14 @@ impl Platform for Settings {
             Token::Renewed(client) => Some(client),
         }
     }
+}
+
+/// A click id: an id in the manner of UUIDs.
+fn is_click(id: &str) -> bool {
+    id.len() <= 128
+        && id
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
 }
 
 /// What a row of the answer says, unless all is well.

@@ -110,7 +110,7 @@ impl Platform for Settings {
             "zp": draft.ids(Field::PostalCode),
             "country": draft.ids(Field::Country),
             "external_id": draft.ids(Field::ExternalId),
-            "click_id": draft.click("epik").or(draft.cookie("_epik")),
+            "click_id": draft.click("epik").or_else(|| draft.cookie("_epik")),
             "client_ip_address": draft.ip(),
             "client_user_agent": draft.user_agent(),
         });
