@@ -339,6 +339,12 @@ async fn event_names_that_a_platform_does_not_take_are_refused(pool: PgPool) {
         let fits = made(name, json!(["purchase", "lead"])).await;
         assert_eq!(fits.status, 201, "{name} {fits:?}");
     }
+    let answer = made(Name::Meta, json!(["refund=Refund"])).await;
+    assert_eq!(
+        (answer.status.as_u16(), &answer.body["errors"][0]["code"]),
+        (422, &json!("unsupported_topic")),
+        "a name makes no refund of it"
+    );
     for (name, asked, kept) in [
         (Name::Meta, "Enquiry", "Enquiry"),
         (Name::Pinterest, "Page_Visit", "page_visit"),
