@@ -162,7 +162,10 @@ pub fn planned(facts: &Facts, target: Option<&Target>, now: DateTime<Utc>) -> Pl
         topics: destination.topics.as_ref(),
         policy: destination.policy,
         click_ids: name.map_or(&[], |name| name.spec().click_ids),
-        max_age: name.and_then(|name| name.spec().limits.max_age),
+        max_age: match platform {
+            Some((_, platform)) => platform.max_age(),
+            None => name.and_then(|name| name.spec().limits.max_age),
+        },
     };
     plan(facts, rules, now)
 }

@@ -9,7 +9,7 @@ use super::ASK_AFTER;
 use super::batch::{Batch, without_user_data};
 use super::target::Target;
 use crate::forwarding::parcel::Parcel;
-use crate::forwarding::platforms::{Event, Failure, Name, Verdict};
+use crate::forwarding::platforms::{Event, Failure, Name, Remark, Verdict};
 use crate::forwarding::retry;
 use crate::forwarding::state::{Reason, State};
 use crate::forwarding::store::{Claimed, Settled};
@@ -77,7 +77,8 @@ impl Reading<'_> {
                 request_id,
                 later,
                 failures,
-            } => self.accepted(&batch, request_id, later, failures),
+                remarks,
+            } => self.accepted(&batch, (request_id, later), failures, remarks),
             Verdict::Retry { code, after } => Handled {
                 settled: self.all(&batch, |event| self.again(event, after, &code)),
                 rest: after,
@@ -139,11 +140,15 @@ impl Reading<'_> {
     fn accepted(
         &self,
         batch: &Batch,
-        request_id: Option<String>,
-        later: Option<String>,
+        (request_id, later): (Option<String>, Option<String>),
         failures: Vec<Failure>,
+        remarks: Vec<Remark>,
     ) -> Handled {
         let failures = by_index(failures);
+        let remarks: HashMap<usize, String> = remarks
+            .into_iter()
+            .map(|remark| (remark.index, remark.text))
+            .collect();
         let taken = if self.target.name == Name::Ga4 {
             State::Sent
         } else {
@@ -154,6 +159,7 @@ impl Reading<'_> {
                 request_id: request_id.clone(),
                 due_at: later.is_some().then(|| self.now + ASK_AFTER),
                 later: later.clone(),
+                answer: self.discreet(remarks.get(&index), event),
                 ..self.settled(event, taken)
             },
             Some(failure) => self.failed(event, failure),
@@ -234,9 +240,14 @@ impl Reading<'_> {
         Settled {
             reason: Some(Reason::Refused.as_str()),
             code: Some(code.to_owned()),
-            answer: detail,
+            answer: self.discreet(detail.as_ref(), event),
             ..self.settled(event, State::Dead)
         }
+    }
+
+    /// The platform's words, as they may be kept.
+    fn discreet(&self, said: Option<&String>, event: &Event) -> Option<String> {
+        said.map(|said| self.target.name.discreet(said, event))
     }
 
     /// Back into the queue. Where the platform takes events of any age, a time of our own is the limit; it counts when a try has failed, so that
