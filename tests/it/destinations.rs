@@ -695,7 +695,7 @@ async fn a_refused_form_keeps_what_was_typed_but_for_secrets(pool: PgPool) {
         .await
         .text;
     for kept in [
-        "<dialog id=\"create\" aria-labelledby=\"create-title\" open>",
+        "<details class=\"ask\" id=\"create\" open>",
         "settings.measurement_id",
         "value=\"ga4\" selected",
         "value=\"GA four\"",

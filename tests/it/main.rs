@@ -23,6 +23,7 @@ mod dashboard_access;
 mod dashboard_browser;
 mod dashboard_pages;
 mod destinations;
+mod dashboard_reports;
 mod documentation;
 mod end_to_end;
 mod faults;
