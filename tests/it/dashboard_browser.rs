@@ -48,6 +48,8 @@ async fn from_the_first_sign_in_to_a_key_that_is_revoked(pool: PgPool) {
     // The command as it stands there, by whoever pastes it.
     let webhook = curl.split('\'').nth(1).unwrap().to_owned();
     let send = async |id: &str| {
+        // The newest first: at one and the same moment there is no such order.
+        app.clock.advance(chrono::TimeDelta::milliseconds(1));
         let body = json!({ "conversion_id": id, "value": 99, "currency": "USD" }).to_string();
         let request = app.http.post(&webhook).bearer_auth(&key).body(body);
         let answer = request

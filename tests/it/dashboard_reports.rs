@@ -112,7 +112,9 @@ async fn charts_draw_what_there_is(pool: PgPool) {
     let base = base(&app);
     let overview = async || viewer.get(&format!("{base}/overview")).await.text;
     let campaigns = async || viewer.get(&format!("{base}/campaigns")).await.text;
-    let chart = |page: &str, label: &str| part(page, &format!("<h2>{label}</h2>"), "</section>").to_owned();
+    let chart = |page: &str, label: &str| {
+        part(page, &format!("aria-label=\"{label}\"><h2>"), "</section>").to_owned()
+    };
     assert!(chart(&overview().await, "Match rate").contains("Nothing in this time"));
 
     // Nobody is matched: that is 0 %, not nothing. A property of leads alone has its chart.
