@@ -247,7 +247,7 @@ async fn a_row_leads_to_its_conversions(pool: PgPool) {
             &["ORD-both", "ORD-earlier"],
         ),
         ("model=last_click", "spring&#38;sale", "EUR", &["ORD-earlier"]),
-        ("model=linear&by=all&days=1", "google", "USD", &["ORD-usd"]),
+        ("model=linear&by=all&days=1", "paid_search", "USD", &["ORD-usd"]),
         (
             "model=last_click&from=2026-10-20&until=2026-10-25",
             "spring&#38;sale",

@@ -285,7 +285,7 @@ pub async fn csv(
 }
 
 fn shown(row: &ReportRow, choice: &Choice, property_id: Uuid) -> Row {
-    let names = choice.dimensions.iter().map(|dimension| {
+    let names = choice.dimensions.iter().enumerate().map(|(place, dimension)| {
         let name = match dimension {
             Dimension::Channel => &row.channel,
             Dimension::Source => &row.source,
@@ -293,9 +293,10 @@ fn shown(row: &ReportRow, choice: &Choice, property_id: Uuid) -> Row {
             Dimension::Campaign => &row.campaign,
         };
         match (row.attributed, name) {
-            (false, _) => "nobody".to_owned(),
+            (false, _) if place == 0 => "nobody".to_owned(),
+            (false, _) => String::new(),
             (true, Some(name)) => name.clone(),
-            (true, None) => "(none)".to_owned(),
+            (true, None) => NONE.to_owned(),
         }
     });
     let figures = |figures: &Figures| {

@@ -12,6 +12,7 @@ use serde::Deserialize;
 use uuid::Uuid;
 
 use super::campaigns::{MOST_DRAWN, leads_to};
+use super::conversions::NONE;
 use crate::dashboard::Dashboard;
 use crate::dashboard::chart::{Chart, Value};
 use crate::dashboard::days::Days;
@@ -210,7 +211,7 @@ fn top(row: &CampaignRow) -> Top {
     Top {
         name: match (row.attributed, parts.is_empty()) {
             (false, _) => "nobody".to_owned(),
-            (true, true) => "(none)".to_owned(),
+            (true, true) => NONE.to_owned(),
             (true, false) => parts.join(" / "),
         },
         conversions: count(row.conversions),
