@@ -104,6 +104,51 @@ impl Revenue {
     }
 }
 
+/// JSON over lines, with all else as it was sent: order, and the digits of numbers.
+pub fn pretty(json: &str) -> String {
+    let mut text = String::with_capacity(json.len() * 2);
+    let (mut depth, mut in_string, mut escaped) = (0_usize, false, false);
+    let line = |text: &mut String, depth: usize| {
+        text.push('\n');
+        text.extend(std::iter::repeat_n("  ", depth));
+    };
+    for c in json.chars() {
+        if in_string {
+            text.push(c);
+            in_string = escaped || c != '"';
+            escaped = !escaped && c == '\\';
+            continue;
+        }
+        match c {
+            '{' | '[' => {
+                text.push(c);
+                depth += 1;
+                line(&mut text, depth);
+            }
+            '}' | ']' => {
+                depth = depth.saturating_sub(1);
+                let held = text.trim_end().len();
+                match text[..held].ends_with(['{', '[']) {
+                    true => text.truncate(held),
+                    false => line(&mut text, depth),
+                }
+                text.push(c);
+            }
+            ',' => {
+                text.push(c);
+                line(&mut text, depth);
+            }
+            ':' => text.push_str(": "),
+            c if c.is_ascii_whitespace() => {}
+            c => {
+                text.push(c);
+                in_string = c == '"';
+            }
+        }
+    }
+    text
+}
+
 /// A number with its thousands apart.
 pub fn count(value: i64) -> String {
     grouped(&value.to_string())
@@ -144,6 +189,24 @@ mod tests {
             assert_eq!(amount(value.parse().unwrap(), currency), text);
         }
         assert_eq!(count(-12), "−12");
+    }
+
+    #[test]
+    fn json_keeps_its_digits_and_its_order() {
+        let sent = r#"{"value" : 999999999999999.9900,"b":[{ }, [],"a\\\"{,:}" ],"a":null}"#;
+        let shown = [
+            "{",
+            "  \"value\": 999999999999999.9900,",
+            "  \"b\": [",
+            "    {},",
+            "    [],",
+            r#"    "a\\\"{,:}""#,
+            "  ],",
+            "  \"a\": null",
+            "}",
+        ];
+        assert_eq!(pretty(sent), shown.join("\n"));
+        assert_eq!(pretty("}]"), "\n}\n]");
     }
 
     #[test]

@@ -21,6 +21,7 @@ mod conformance;
 mod dashboard;
 mod dashboard_access;
 mod dashboard_browser;
+mod dashboard_markup;
 mod dashboard_pages;
 mod destinations;
 mod dashboard_reports;

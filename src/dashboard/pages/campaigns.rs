@@ -27,6 +27,8 @@ use crate::streams::{self, Stream};
 
 /// Streams that can be chosen.
 pub(super) const MOST_STREAMS: i64 = 200;
+/// Rows of the table, at most.
+const MOST_ROWS: usize = 200;
 /// Currencies that are drawn, at most.
 pub(super) const MOST_DRAWN: usize = 4;
 /// What rows can be told apart by: the choice's word, and its dimensions.
@@ -247,9 +249,9 @@ pub async fn page(
         streams,
         columns: columns.collect(),
         shown_models: report.models.iter().copied().map(label).collect(),
-        rows: report.rows.iter().map(of_row).collect(),
+        rows: report.rows.iter().take(MOST_ROWS).map(of_row).collect(),
         totals: report.totals.iter().map(of_row).collect(),
-        others: !report.others.is_empty(),
+        others: !report.others.is_empty() || report.rows.len() > MOST_ROWS,
         charts,
         not_drawn,
         complete: report.complete,

@@ -14,7 +14,7 @@ use crate::dashboard::Dashboard;
 use crate::dashboard::failure::Failure;
 use crate::dashboard::frame::{Frame, Place};
 use crate::dashboard::guard::{Allowed, Viewer};
-use crate::dashboard::show::{html, time, time_or};
+use crate::dashboard::show::{html, pretty, time, time_or};
 use crate::dashboard::timeline::{Kind, Moment, Timeline};
 use crate::domain::channel::Channel;
 use crate::forwarding;
@@ -115,13 +115,6 @@ pub async fn page(
         base: format!("/dashboard/properties/{property_id}"),
         detail,
     }))
-}
-
-fn pretty(json: &str) -> String {
-    let value: Option<serde_json::Value> = serde_json::from_str(json).ok();
-    value
-        .and_then(|value| serde_json::to_string_pretty(&value).ok())
-        .unwrap_or_else(|| json.to_owned())
 }
 
 fn personal(personal: &Personal) -> String {
