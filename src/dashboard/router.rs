@@ -13,8 +13,7 @@ use uuid::Uuid;
 use super::failure::Failure;
 use super::pages::{
     account, activity, attribution_ids, campaigns, conversion, conversions, destination, destinations,
-    invitation, log,
-    overview, sign_in, test_event, tracking, users, webhooks,
+    invitation, log, overview, sign_in, test_event, tracking, users, webhooks,
 };
 use super::{Dashboard, assets, guard};
 use crate::platform::problem::Problem;
