@@ -732,7 +732,7 @@ async fn a_refused_form_keeps_what_was_typed_but_for_secrets(pool: PgPool) {
         .send(&format!("{one}/settings"), &change("{", "all"))
         .await
         .text;
-    assert!(refused.contains("aria-labelledby=\"edit-title\" open>") && refused.contains("value=\"GA\""));
+    assert!(refused.contains("id=\"edit\" open>") && refused.contains("value=\"GA\""));
     assert!(refused.contains("<option selected>all") && refused.contains("are no JSON"));
     assert_eq!(found(&app, id).await.name, "GA four");
     assert_eq!(
