@@ -13,11 +13,11 @@ use serde_json::json;
 
 use super::Api;
 use super::principal::unknown;
-use crate::domain::day::is_common;
 use crate::domain::faults::Fault;
 use crate::domain::text;
 use crate::platform::http_body::{self, Accepts};
 use crate::platform::problem::{Problem, VALIDATION_FAILED};
+use crate::reports::is_common;
 
 /// The faults of a request, all of them.
 pub fn invalid(faults: Vec<Fault>) -> Problem {

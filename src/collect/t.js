@@ -47,6 +47,14 @@
     return found && found.split(';')[0];
   });
 
+  // Of ad platforms.
+  const readCookies = guard(() => {
+    const found = {};
+    ('; ' + document.cookie).replace(/; (_fb[pc]|_ttp|_epik|_scid|_ga(_\w+)?|_rdt_uuid|_uetvid|li_fat_id)=([^;]*)/g,
+      (_, name, id, value) => found[name] = value);
+    return found;
+  });
+
   const writeCookie = guard((name, value, domain, age) => {
     document.cookie = name + '=' + encodeURIComponent(value) + '; path=/; SameSite=Lax; max-age=' + age +
       (domain && '; domain=' + domain) + (location.protocol === 'https:' ? '; Secure' : '');
@@ -142,13 +150,6 @@
     path = pathNow();
     url = location.href;
     viewport = viewport || innerWidth + 'x' + innerHeight; // once: it can cost a layout
-    let cookies;
-    if (consent.advertising === true) {
-      cookies = {};
-      ['_fbp', '_fbc', '_ttp', '_epik', '_scid', '_ga'].forEach(cookie => {
-        cookies[cookie] = readCookie(cookie);
-      });
-    }
     const fields = Object.assign({
       user_id: granted() ? userId : null,
       event_time: Math.floor(Date.now() / 1000),
@@ -161,7 +162,7 @@
       timezone: Intl.DateTimeFormat().resolvedOptions().timeZone,
       timezone_offset: new Date().getTimezoneOffset(),
       browser_language: navigator.language,
-      browser_cookies: cookies
+      browser_cookies: consent.advertising === true ? readCookies() : null
     }, props, { // not for props to override
       event_name: name,
       attribution_id: attributionId,

@@ -62,7 +62,7 @@ pub struct Frame {
     pub role: Role,
     /// What every form carries.
     pub csrf: String,
-    /// The property that the page is about, or else the first one.
+    /// The property that the page is about, or else the one that was looked at last, or the first one.
     pub property: Option<Property>,
     /// The first of them, to choose from.
     pub properties: Vec<Property>,
@@ -80,14 +80,15 @@ impl Frame {
         property_id: Option<Uuid>,
         place: Place,
     ) -> Result<Self, Failure> {
+        // A page of no property keeps the navigation of the one that was looked at last.
+        let wanted = property_id.or(session.property);
         let read = async {
             let mut conn = dashboard.pool.acquire().await?;
             let properties = store::properties_after(&mut conn, None, MOST_PROPERTIES).await?;
-            let listed = match property_id {
-                Some(id) => properties.iter().find(|property| property.property_id == id),
-                None => properties.first(),
-            };
-            let property = match (listed, property_id) {
+            let listed = properties
+                .iter()
+                .find(|property| wanted == Some(property.property_id));
+            let property = match (listed, wanted) {
                 (None, Some(id)) => store::find_property(&mut conn, id).await?,
                 (listed, _) => listed.cloned(),
             };
@@ -97,6 +98,7 @@ impl Frame {
         if property_id.is_some() && property.is_none() {
             return Err(Failure::NotFound);
         }
+        let property = property.or_else(|| properties.first().cloned());
         Ok(Self {
             plain: Plain::new(),
             scripts: ["htmx.js", "sse.js", "dashboard.js"].map(assets::path),

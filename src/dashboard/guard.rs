@@ -7,7 +7,7 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, Method, header};
+use axum::http::{HeaderMap, HeaderValue, Method, header};
 use http_body_util::LengthLimitError;
 use uuid::Uuid;
 
@@ -15,13 +15,15 @@ use super::Dashboard;
 use super::failure::Failure;
 use crate::platform::clock::Clock;
 use crate::settings::Actor;
-use crate::users::sign_ins::Token;
+use crate::users::sign_ins::{Token, cookies};
 use crate::users::{Role, User};
 
 /// Of a form.
 const FORM_TOKEN: &str = "csrf";
 /// Of a form that makes something whose secret is shown once: the id of what it makes.
 const ONCE: &str = "once";
+/// Name of the cookie that remembers a property.
+const LOOKED_AT: &str = "trustdata-property";
 /// Bytes of a form from somebody who is signed in, at most: 60,000 characters of any script fit, escaped as forms are.
 const MOST_BYTES: usize = 1024 * 1024;
 /// Bytes of a form from anybody, at most.
@@ -34,6 +36,8 @@ pub struct Session {
     pub user: User,
     /// By what.
     pub token: Token,
+    /// The property whose page was looked at last, as the browser says: there may be none such.
+    pub property: Option<Uuid>,
 }
 
 impl Session {
@@ -75,9 +79,9 @@ impl<L: Least> FromRequestParts<Arc<Dashboard>> for Allowed<L> {
     type Rejection = Failure;
 
     async fn from_request_parts(head: &mut Parts, dashboard: &Arc<Dashboard>) -> Result<Self, Failure> {
-        let (token, user) = session(head, dashboard, Asks::Visitor).await?;
-        match user.role >= L::ROLE {
-            true => Ok(Self(Session { user, token }, PhantomData)),
+        let session = session(head, dashboard, Asks::Visitor).await?;
+        match session.user.role >= L::ROLE {
+            true => Ok(Self(session, PhantomData)),
             false => Err(Failure::Forbidden),
         }
     }
@@ -184,6 +188,22 @@ fn from_here(headers: &HeaderMap) -> bool {
     }
 }
 
+/// The property whose page was looked at last.
+pub fn looked_at(headers: &HeaderMap) -> Option<Uuid> {
+    cookies::values(headers, LOOKED_AT).find_map(|value| Uuid::try_parse(value).ok())
+}
+
+/// The cookie that remembers a property: pages of no property then keep its navigation.
+pub fn looks_at(property_id: Uuid, dashboard: &Dashboard) -> Option<HeaderValue> {
+    let secure = if dashboard.sign_ins.cookies().is_secure() {
+        "; Secure"
+    } else {
+        ""
+    };
+    let text = format!("{LOOKED_AT}={property_id}; Path=/dashboard; HttpOnly; SameSite=Lax{secure}");
+    HeaderValue::from_str(&text).ok()
+}
+
 /// Who asks for a page.
 enum Asks {
     /// Somebody.
@@ -192,7 +212,7 @@ enum Asks {
     Page,
 }
 
-async fn session(head: &Parts, dashboard: &Dashboard, asks: Asks) -> Result<(Token, User), Failure> {
+async fn session(head: &Parts, dashboard: &Dashboard, asks: Asks) -> Result<Session, Failure> {
     let part = head.headers.contains_key("hx-request");
     let next = match head.method {
         Method::GET if !part => head.uri.path_and_query().map(ToString::to_string),
@@ -211,7 +231,11 @@ async fn session(head: &Parts, dashboard: &Dashboard, asks: Asks) -> Result<(Tok
         Asks::Page => sign_ins.watch(&token).await?,
     };
     match found {
-        Some(user) => Ok((token, user)),
+        Some(user) => Ok(Session {
+            user,
+            token,
+            property: looked_at(&head.headers),
+        }),
         None => Err(signed_out()),
     }
 }

@@ -2,6 +2,7 @@
 
 mod assets;
 mod chart;
+mod days;
 mod extract;
 mod failure;
 mod frame;
@@ -9,6 +10,7 @@ mod guard;
 mod pages;
 mod router;
 mod show;
+mod timeline;
 
 use std::sync::Arc;
 use std::time::Duration;

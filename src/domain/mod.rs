@@ -7,7 +7,6 @@ pub mod consent;
 pub mod conversion;
 pub mod crawler;
 pub mod currency;
-pub mod day;
 pub mod device;
 pub mod faults;
 pub mod identifiers;

@@ -170,7 +170,7 @@ async fn hostile_texts_run_nowhere(pool: PgPool) {
         browser.goto(&app.url(&path)).await;
         browser.wait_for("document.readyState === 'complete'").await;
         if path.ends_with("/webhooks") {
-            browser.click("#activity button").await;
+            browser.click("#activity a").await;
             browser
                 .wait_for("document.querySelector('#detail').textContent.includes('Answered')")
                 .await;

@@ -90,7 +90,6 @@ fn filter(property_id: Uuid, which: Which) -> Result<Filter, Problem> {
     check_time("until", which.until, &mut faults);
     match (topic, outcome, faults.is_empty()) {
         (Ok(topic), Ok(outcome), true) => Ok(Filter {
-            property_id,
             attribution_id: which.attribution_id,
             topic,
             outcome,
@@ -100,6 +99,7 @@ fn filter(property_id: Uuid, which: Which) -> Result<Filter, Problem> {
             from: which.from,
             until: which.until,
             conversion_id: which.conversion_id,
+            ..Filter::new(property_id)
         }),
         _ => Err(invalid(faults)),
     }

@@ -15,13 +15,12 @@ use crate::api::Api;
 use crate::api::extract::{Asked, Json, fault, invalid};
 use crate::api::page::Page;
 use crate::api::principal::{OfProperty, Reader, unavailable};
-use crate::domain::day::is_common;
 use crate::domain::faults::Fault;
 use crate::domain::topic::Topic;
 use crate::platform::problem::Problem;
 use crate::reports::campaigns::{self, Dimension, Filter, Point, Report};
 use crate::reports::overview::{self, Overview, Step, Unhealthy};
-use crate::reports::{Model, Window};
+use crate::reports::{Model, Window, is_common};
 
 /// Days of a report unless told otherwise.
 const USUALLY: u16 = 30;

@@ -5,19 +5,20 @@ use std::sync::Arc;
 use askama::Template;
 use axum::extract::State;
 use axum::response::Response;
+use chrono::NaiveTime;
 use serde::Deserialize;
 use uuid::Uuid;
 
 use super::Said;
 use super::destinations::{REACH, Row, Typed, faults, names, read, row, streams_of};
 use crate::dashboard::Dashboard;
+use crate::dashboard::days::day;
 use crate::dashboard::extract::{Path, Query};
 use crate::dashboard::failure::Failure;
 use crate::dashboard::frame::{Frame, Place};
 use crate::dashboard::guard::{Allowed, Editor, Posted, Session, Viewer};
 use crate::dashboard::show::{count, go, html, time_or};
 use crate::destinations::{Destination, Policy, store};
-use crate::domain::day::beginning;
 use crate::domain::faults::Fault;
 use crate::domain::topic::Topic;
 use crate::forwarding::listing::{Delivery, Filter, Ledger, Place as At, Replay, Replayed, Span};
@@ -328,8 +329,8 @@ pub async fn replay(
     let form = &posted.form;
     let moment = |field: &str| match form.text(field) {
         "" => Ok(None),
-        sent => match beginning(sent) {
-            Some(day) => Ok(Some(day)),
+        sent => match day(sent) {
+            Some(day) => Ok(Some(day.and_time(NaiveTime::MIN).and_utc())),
             None => Err(Failure::BadForm("A day is written as 2026-01-31.")),
         },
     };

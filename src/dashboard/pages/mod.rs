@@ -5,6 +5,7 @@ pub mod activity;
 pub mod api_tokens;
 pub mod attribution_ids;
 pub mod campaigns;
+pub mod conversion;
 pub mod conversions;
 pub mod destination;
 pub mod destinations;

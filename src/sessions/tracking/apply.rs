@@ -9,6 +9,7 @@ use uuid::Uuid;
 use super::Moment;
 use super::store::{self, Cut, Extended, Link, Near, Span, Told};
 use super::timeline::{self, Event, Known, Planned, Start};
+use crate::domain::browser_event;
 use crate::platform::clock::Clock;
 use crate::platform::secrets::Sealer;
 use crate::sessions::store::{AlreadyThere, insert};
@@ -171,7 +172,7 @@ fn told(planned: &Planned, near: &[Near], moments: &[&Moment]) -> Told {
             told.consent = moment.consent;
             told.consent_at = Some(moment.at);
         }
-        told.browser_ids.extend(moment.browser_ids.clone());
+        browser_event::keep_newer(&mut told.browser_ids, &moment.browser_ids);
     }
     if told.consent.advertising != Some(true) {
         told.browser_ids.clear();

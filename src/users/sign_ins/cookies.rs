@@ -23,6 +23,11 @@ impl Cookies {
         Self { secure }
     }
 
+    /// Whether browsers send them by TLS alone.
+    pub fn is_secure(self) -> bool {
+        self.secure
+    }
+
     fn names(self) -> [&'static str; 2] {
         if self.secure { SECURE } else { PLAIN }
     }
@@ -34,12 +39,12 @@ impl Cookies {
 
     /// The session's token, if a cookie has one.
     pub fn session(self, headers: &HeaderMap) -> Option<Token> {
-        read(headers, self.names()[0]).find_map(Token::parse)
+        values(headers, self.names()[0]).find_map(Token::parse)
     }
 
     /// What the cookie of a known browser says.
     pub(super) fn browser(self, headers: &HeaderMap) -> Option<&str> {
-        read(headers, self.names()[1]).next()
+        values(headers, self.names()[1]).next()
     }
 
     /// Keeps a session until the browser is closed, and lets the browser be known.
@@ -73,7 +78,7 @@ impl Cookies {
 }
 
 /// Values of the cookies of a name.
-fn read<'a>(headers: &'a HeaderMap, wanted: &'static str) -> impl Iterator<Item = &'a str> {
+pub fn values<'a>(headers: &'a HeaderMap, wanted: &'static str) -> impl Iterator<Item = &'a str> {
     headers
         .get_all(header::COOKIE)
         .iter()

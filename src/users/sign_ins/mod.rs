@@ -1,7 +1,7 @@
 //! Signing in, and who is signed in.
 
 mod browsers;
-mod cookies;
+pub mod cookies;
 pub mod store;
 
 use std::net::IpAddr;
