@@ -27,7 +27,7 @@ use std::str::FromStr;
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::Value;
 
-pub use answer::{Answer, Count, Failure, Fate, Later, Verdict};
+pub use answer::{Answer, Count, Failure, Fate, Later, Verdict, Whole};
 pub use draft::{Draft, Event, Note, Unsendable};
 pub use request::{Endpoint, Header, Request, Sending};
 
@@ -137,6 +137,12 @@ pub trait Platform: Send + Sync {
         None
     }
 
+    /// Whether it is told of a refund by its purchase anew, with what is left of it. The refund is as old as the purchase then, and is taken for a
+    /// purchase itself where the platform does not have that yet.
+    fn restates(&self) -> bool {
+        false
+    }
+
     /// The credentials that access tokens are renewed with.
     fn oauth(&self) -> Option<&oauth::Client> {
         None
@@ -181,7 +187,12 @@ impl dyn Platform {
         let spec = self.spec();
         let name = self.event_name(parcel.topic, parcel.event_name.as_deref())?;
         let name = renamed.map_or(name, str::to_owned);
-        if spec.limits.deadline(parcel.event_time).is_some_and(|by| by < now) {
+        let adjustment = parcel.refund.as_ref().and_then(|refund| refund.adjustment);
+        let happened = match adjustment.filter(|_| self.restates()) {
+            Some(adjustment) => adjustment.purchase_time,
+            None => parcel.event_time,
+        };
+        if spec.limits.deadline(happened).is_some_and(|by| by < now) {
             return Err(Unsendable::new(
                 "too_old",
                 format!("{} takes no event of that age", spec.title),
