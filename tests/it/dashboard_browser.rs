@@ -96,7 +96,7 @@ async fn from_the_first_sign_in_to_a_key_that_is_revoked(pool: PgPool) {
     // A limit of two: it begins full.
     browser.goto(&page_of(&browser).await).await;
     browser
-        .run("document.querySelector('[name=rate_limit]').value = 2")
+        .run("document.querySelector('.inline [name=rate_limit]').value = 2")
         .await;
     browser.click(".inline button").await;
     browser
