@@ -648,7 +648,7 @@ async fn deliveries_are_told_by_conversion_and_by_state(pool: PgPool) {
     let delivery = &listed[0];
     for (field, value) in [
         ("conversion_id", json!("o-1")),
-        ("destination", json!("Meta")),
+        ("destination", json!("meta")),
         ("destination_id", json!(id)),
         ("platform", json!("meta")),
         ("state", json!("accepted")),
@@ -723,7 +723,7 @@ async fn a_refused_form_keeps_what_was_typed_but_for_secrets(pool: PgPool) {
         [
             ("name", "GA"),
             ("settings", settings),
-            ("topics", "lead=Lead Form,"),
+            ("topics", "lead=lead_form,"),
             ("policy", policy),
             ("base_url", ""),
         ]
@@ -745,10 +745,10 @@ async fn a_refused_form_keeps_what_was_typed_but_for_secrets(pool: PgPool) {
     let after = found(&app, id).await;
     assert_eq!((after.name.as_str(), after.base_url.as_ref()), ("GA", None));
     assert_eq!(after.settings_sealed, before);
-    assert_eq!(after.topics.unwrap()["lead"].as_deref(), Some("Lead Form"));
+    assert_eq!(after.topics.unwrap()["lead"].as_deref(), Some("lead_form"));
     let page = editor.get(&one).await.text;
     assert!(
-        page.contains("value=\"lead=Lead Form,\""),
+        page.contains("value=\"lead=lead_form,\""),
         "what the form says can be sent again"
     );
     let log = editor.get(&format!("{pages}/log")).await.text;

@@ -114,9 +114,9 @@ impl Platform for Settings {
         // One of them, the newest: `gbraid` and `wbraid` together are refused. A landing that has several tells most by its `gclid`.
         let click = ["wbraid", "gbraid", "gclid"]
             .into_iter()
-            .filter_map(|name| draft.parcel.session.click(name))
-            .max_by_key(|click| click.at)
-            .map(|click| BTreeMap::from([(click.name.as_str(), click.value.as_str())]));
+            .filter_map(|name| Some((draft.parcel.session.click(name)?.at, name, draft.click(name)?)))
+            .max_by_key(|(at, ..)| *at)
+            .map(|(_, name, value)| BTreeMap::from([(name, value)]));
         let mut identifiers: Vec<Value> = Vec::new();
         if let Some(email) = draft.id(Field::Email) {
             identifiers.push(json!({ "emailAddress": email }));
