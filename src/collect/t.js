@@ -5,7 +5,7 @@
   const LIB_VERSION = '1.0.0';
   const VISITOR = '_trdt_vid';
   const USER = '_trdt_uid';
-  const SECRETS = 'e-?mail|mail|phone|tel|mobile|((access|id|auth)_)?token|auth|jwt|password|pwd|passwd|secret|api_?key|otp|ssn';
+  const SECRETS = '(e-?)?mail|phone|tel|mobile|((access|id|auth)_)?token|auth|jwt|password|pwd|passwd|secret|api_?key|otp|ssn';
   const CLICK_IDS = 'gclid|gbraid|wbraid|gclsrc|dclid|fbclid|ttclid|msclkid|li_fat_id|epik|sccid|rdt_cid|twclid|igshid|' +
     'yclid|s_kwcid|mc_eid|_branch_match_id|vero_id';
 
@@ -44,7 +44,7 @@
 
   const readCookie = guard(name => {
     const found = ('; ' + document.cookie).split('; ' + name + '=')[1];
-    return found && found.split(';')[0];
+    return found && decodeURIComponent(found.split(';')[0]);
   });
 
   const writeCookie = guard((name, value, domain, age) => {
@@ -62,18 +62,17 @@
 
   // On the broadest domain that the browser takes; public suffixes it refuses silently.
   function keep(name, value) {
+    storage(value ? 'setItem' : 'removeItem', name, value);
+    if (value && readCookie(name) === value) return; // the server's lives longer than a script's
     domains().forEach(domain => writeCookie(name, '', domain, 0));
-    storage('removeItem', name);
-    if (!value) return;
-    domains().some(domain => {
+    if (value) domains().some(domain => {
       writeCookie(name, value, domain, 34560000); // 400 days
       return readCookie(name);
     });
-    storage('setItem', name, value);
   }
 
   function kept(name) {
-    return guard(decodeURIComponent)(readCookie(name) || '') || storage('getItem', name);
+    return readCookie(name) || storage('getItem', name);
   }
 
   // UUIDv4; without crypto the server's answer is the id.
@@ -150,7 +149,7 @@
       });
     }
     const fields = Object.assign({
-      user_id: granted() ? userId : null,
+      user_id: userId,
       event_time: Math.floor(Date.now() / 1000),
       page_location: url,
       page_referrer: referrer,
@@ -160,9 +159,9 @@
       viewport_resolution: viewport,
       timezone: Intl.DateTimeFormat().resolvedOptions().timeZone,
       timezone_offset: new Date().getTimezoneOffset(),
-      browser_language: navigator.language,
-      browser_cookies: cookies
+      browser_language: navigator.language
     }, props, { // not for props to override
+      browser_cookies: cookies,
       event_name: name,
       attribution_id: attributionId,
       visitor_id: visitorId,
@@ -172,7 +171,10 @@
     });
     fields.page_location = mask(fields.page_location);
     fields.page_referrer = mask(fields.page_referrer);
-    if (!granted()) fields.page_referrer = fields.page_referrer.match(/^([\w-]+:\/\/[^/?#]+)?/)[0];
+    if (!granted()) {
+      fields.user_id = null; // whoever told it
+      fields.page_referrer = fields.page_referrer.match(/^([\w-]+:\/\/[^/?#]+)?/)[0];
+    }
     fields.page_title = String(fields.page_title || '').slice(0, 512);
     // A cyclic or huge value costs its key, not the purchase.
     const parts = [];

@@ -13,6 +13,7 @@ pub mod identifiers;
 pub mod json;
 pub mod landing;
 pub mod money;
+mod passage;
 pub mod personal;
 mod reader;
 pub mod tenant;

@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 use rust_decimal::Decimal;
 use serde::Serialize;
 use serde_json::Value;
+use sqlx::types::Json;
 use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
@@ -14,7 +15,6 @@ use super::sources::store::{StoredConversion, Visit};
 use super::sources::{self, assemble};
 use super::state::{Reason, State};
 use crate::destinations;
-use crate::domain::consent::Consent;
 use crate::domain::conversion::Conversion;
 use crate::domain::tenant::Tenant;
 use crate::domain::touch::Touch;
@@ -123,12 +123,16 @@ impl Previewer {
             event_name: conversion.event_name.clone(),
             event_time: conversion.event_time,
             consent: conversion.consent,
-            session_consent: visits.last().map_or(Consent::default(), |visit| visit.consent),
+            session_consent: journey
+                .last()
+                .and_then(|touch| touch.consent_by_then)
+                .or(visits.last().map(|visit| visit.consent))
+                .unwrap_or_default(),
             matched: !journey.is_empty(),
             click_id: journey.last().and_then(|touch| touch.click_id.clone()),
             unknown_consent_granted: sources::store::unknown_consent_granted(conn, property_id).await?,
         };
-        let as_stored = as_stored(tenant, event_id, conversion);
+        let as_stored = as_stored(tenant, event_id, conversion, journey);
         let (mut purchase, mut refund) = (None, None);
         if let Some(purchase_id) = &conversion.purchase_id {
             let refunds = [&as_stored];
@@ -171,7 +175,7 @@ impl Previewer {
 }
 
 /// The conversion as it would lie in the database.
-fn as_stored(tenant: Tenant, event_id: Uuid, conversion: &Conversion) -> StoredConversion {
+fn as_stored(tenant: Tenant, event_id: Uuid, conversion: &Conversion, journey: &[Touch]) -> StoredConversion {
     StoredConversion {
         property_id: tenant.property_id,
         event_id,
@@ -187,6 +191,7 @@ fn as_stored(tenant: Tenant, event_id: Uuid, conversion: &Conversion) -> StoredC
         user_id: conversion.user_id.clone(),
         payload: conversion.payload.clone(),
         personal_sealed: None,
+        session_consent: journey.last().and_then(|touch| touch.consent_by_then).map(Json),
     }
 }
 

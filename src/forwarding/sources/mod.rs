@@ -93,10 +93,12 @@ pub fn assemble(
     if let Some(purchase) = purchase {
         user_data.fill_from(&self::user_data(purchase, sealer).unwrap_or_default());
     }
-    let mut consent = consent_of(&conversion.payload);
-    if let Some(last) = visits.last() {
-        consent = consent.or(last.consent);
-    }
+    let heard = [Some(conversion), purchase].into_iter().flatten();
+    let heard = heard.filter_map(|told| told.session_consent.as_ref()).next();
+    let heard = heard
+        .map(|json| json.0)
+        .or(visits.last().map(|last| last.consent));
+    let consent = consent_of(&conversion.payload).or(heard.unwrap_or_default());
     Some(Parcel {
         event_id: conversion.event_id,
         conversion_id: conversion.conversion_id.clone(),
