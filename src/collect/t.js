@@ -2,15 +2,15 @@
 (function () {
   'use strict';
 
-  const LIB_VERSION = '1.0.0';
   const VISITOR = '_trdt_vid';
   const USER = '_trdt_uid';
   const SECRETS = '(e-?)?mail|phone|tel|mobile|((access|id|auth)_)?token|auth|jwt|password|pwd|passwd|secret|api_?key|otp|ssn';
   const CLICK_IDS = 'gclid|gbraid|wbraid|gclsrc|dclid|fbclid|ttclid|msclkid|li_fat_id|epik|sccid|rdt_cid|twclid|igshid|' +
     'yclid|s_kwcid|mc_eid|_branch_match_id|vero_id';
 
-  const stub = [].concat(window.trustdata || []);
-  if (stub[0] && stub[0]._loaded) return;
+  const queue = window.trustdata || [];
+  if (queue._loaded) return;
+  const stub = [].concat(queue);
   const home = (document.currentScript || stub).src || location.href;
 
   const consent = {};
@@ -166,7 +166,7 @@
       attribution_id: attributionId,
       visitor_id: visitorId,
       lib: 'trustdata.js',
-      lib_version: LIB_VERSION,
+      lib_version: '1.0.0',
       consent
     });
     fields.page_location = mask(fields.page_location);
@@ -284,4 +284,5 @@
     getVisitorId: () => visitorId || anonymousId
   };
   stub.forEach(api.push);
+  queue.push = api.push; // for who still holds it
 })();

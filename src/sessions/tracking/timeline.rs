@@ -196,7 +196,7 @@ mod tests {
         }
     }
 
-    /// Start, end, campaign, page views and referrer of each session.
+    /// Start, end, campaign, page views of each session, and who sent the visitor where it was no campaign.
     type Told = (i64, i64, Option<i64>, usize, Option<&'static str>);
 
     /// All events at once, in order: what anybody would write down first.
@@ -224,7 +224,8 @@ mod tests {
                 }
                 _ => {
                     let views = usize::from(event.page_view);
-                    told.push((event.at, event.at, event.campaign, views, event.referrer));
+                    let referrer = event.referrer.filter(|_| event.campaign.is_none());
+                    told.push((event.at, event.at, event.campaign, views, referrer));
                 }
             }
         }
@@ -290,7 +291,7 @@ mod tests {
                         known.hits.last().unwrap().at,
                         known.campaign,
                         views,
-                        known.referrer,
+                        known.referrer.filter(|_| known.campaign.is_none()),
                     )
                 })
                 .collect();
