@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use chrono::TimeDelta;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
@@ -16,6 +17,9 @@ use crate::platform::secrets::{self, Sealer};
 use crate::sessions;
 use crate::sessions::store::Wanted;
 
+/// How long after a conversion its repeat may add to it: personal data is kept for longer than that, and what comes later would stay for ever.
+const RICHER_WITHIN: TimeDelta = TimeDelta::days(6);
+
 /// Fields named in which a repeat differs, at most; the rest are counted.
 const MOST_NAMED: usize = 100;
 /// Characters of their list in an audit row, at most.
@@ -26,7 +30,7 @@ pub async fn attribute_all(
     conn: &mut PgConnection,
     drafts: &[&Draft],
 ) -> Result<Vec<Attribution>, sqlx::Error> {
-    let lookback = |draft: &Draft| chrono::TimeDelta::days(i64::from(draft.origin.lookback_days));
+    let lookback = |draft: &Draft| TimeDelta::days(i64::from(draft.origin.lookback_days));
     let (places, wanted): (Vec<usize>, Vec<Wanted<'_>>) = drafts
         .iter()
         .enumerate()
@@ -107,6 +111,9 @@ pub async fn enrich(
     richer: &[(Uuid, Uuid, usize)],
     sealer: &Sealer,
 ) -> Result<Vec<(Uuid, Uuid)>, sqlx::Error> {
+    let Some(now) = drafts.iter().map(|draft| draft.origin.received_at).max() else {
+        return Ok(Vec::new());
+    };
     let mut ids: Vec<(Uuid, Uuid)> = richer
         .iter()
         .map(|(property, event, _)| (*property, *event))
@@ -114,7 +121,9 @@ pub async fn enrich(
     ids.sort_unstable();
     ids.dedup();
     let mut sealed = Vec::with_capacity(ids.len());
-    for (property_id, event_id, personal_sealed) in store::hold_personal(conn, &ids).await? {
+    for (property_id, event_id, personal_sealed) in
+        store::hold_personal(conn, &ids, now - RICHER_WITHIN).await?
+    {
         let first = Content {
             property_id,
             event_id,

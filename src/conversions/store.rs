@@ -366,18 +366,21 @@ pub async fn update_matches(
     Ok(())
 }
 
-/// The personal data of conversions as it is now, held until the end of the transaction; in the order of the keys, so that two who want the same
-/// wait for each other in one direction only.
+/// The personal data, as it is now, of those conversions that came after `since`; held until the end of the transaction, and in the order of the
+/// keys, so that two who want the same wait for each other in one direction only.
 pub async fn hold_personal(
     conn: &mut PgConnection,
     ids: &[(Uuid, Uuid)],
+    since: DateTime<Utc>,
 ) -> Result<Vec<(Uuid, Uuid, Option<Vec<u8>>)>, sqlx::Error> {
     let rows = sqlx::query!(
         "select c.property_id, c.event_id, c.personal_sealed from conversions c
          join unnest($1::uuid[], $2::uuid[]) as w(property_id, event_id) on c.property_id = w.property_id and c.event_id = w.event_id
+         where c.received_at > $3
          order by c.property_id, c.event_id for update of c",
         &ids.iter().map(|(property_id, _)| *property_id).collect::<Vec<_>>(),
         &ids.iter().map(|(_, event_id)| *event_id).collect::<Vec<_>>(),
+        since,
     )
     .fetch_all(conn)
     .await?;

@@ -133,6 +133,12 @@ impl Previewer {
             unknown_consent_granted: sources::store::unknown_consent_granted(conn, property_id).await?,
         };
         let as_stored = as_stored(tenant, event_id, conversion, journey);
+        if !visits.is_empty() && sources::are_silent(&visits) {
+            visits.splice(
+                0..0,
+                sources::store::browsers(conn, property_id, &[&as_stored]).await?,
+            );
+        }
         let (mut purchase, mut refund) = (None, None);
         if let Some(purchase_id) = &conversion.purchase_id {
             let refunds = [&as_stored];

@@ -266,6 +266,10 @@ async fn each_door_adds_what_it_knows_of_the_customer(pool: PgPool) {
     app.send("purchase", &with(json!({ "first_name": "Jane" }))).await;
     let merged = json!({ "email": "a@b.example", "phone": "+4922812345", "address": { "city": "Bonn", "country": "DE" } });
     assert_eq!(personal(&app).await["user_data"], merged);
+    // Nor does one that comes when personal data may be past its time.
+    app.clock.advance(TimeDelta::days(7));
+    app.tell("purchase", with(json!({ "last_name": "Doe" }))).await;
+    assert_eq!(personal(&app).await["user_data"], merged);
 }
 
 #[sqlx::test]
@@ -529,6 +533,8 @@ async fn arrays(pool: PgPool) {
 
 #[sqlx::test]
 async fn a_crawlers_visit_is_answered_and_not_kept(pool: PgPool) {
+    let metrics = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder();
+    let _here = metrics::set_default_local_recorder(&metrics);
     let app = TestApp::start(pool).await;
     let googlebot = "Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)";
     let send = async |name: &str, header: &str, by_script: Option<&str>| {
@@ -557,6 +563,11 @@ async fn a_crawlers_visit_is_answered_and_not_kept(pool: PgPool) {
     // What relays a page's events is not what the page was read with.
     assert_ne!(send("page_view", "GuzzleHttp/7", Some(CHROME)).await, "");
     assert_eq!(app.count("sessions").await, 1);
+    let text = metrics.handle().render();
+    for counted in [r#"outcome="bot"} 4"#, r#"outcome="stored"} 1"#] {
+        let line = format!("trustdata_collect_events_total{{{counted}");
+        assert!(text.contains(&line), "{line} in {text}");
+    }
 }
 
 #[sqlx::test]

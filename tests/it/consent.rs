@@ -61,6 +61,9 @@ async fn a_yes_on_the_second_page_holds_for_the_ad_on_the_first(pool: PgPool) {
     app.clock.advance(TimeDelta::minutes(1));
     assert_eq!(foretold(&app, "v-1").await["state"], "queued");
     assert_eq!(delivery_of(&app, "v-1").await, ("accepted".to_owned(), None));
+    // The browser is known from the visit in which it was allowed to be kept.
+    let sent = double.events().remove(0);
+    assert_eq!(sent["user_data"]["client_user_agent"], BROWSER, "{sent}");
 }
 
 #[sqlx::test]

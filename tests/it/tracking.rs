@@ -320,6 +320,15 @@ async fn a_merged_session_leads_to_the_one_that_was_kept(pool: PgPool) {
             .unwrap();
         assert_eq!(found, [first.clone()]);
     }
+    // When that one goes, so does what leads to it.
+    let (mut conn, later) = (pool.acquire().await.unwrap(), now() + TimeDelta::days(1));
+    let gone = sessions::old::store::delete_before(&mut conn, tenant().property_id, later, 10).await;
+    assert_eq!(gone.unwrap(), 1);
+    let left: i64 = sqlx::query_scalar("select count(*) from merged_sessions")
+        .fetch_one(&pool)
+        .await
+        .unwrap();
+    assert_eq!(left, 0);
 }
 
 #[sqlx::test]

@@ -44,6 +44,16 @@ pub async fn parcels(
     for visit in store::visits(conn, property_id, &travelled).await? {
         visits.entry(visit.event_id).or_default().push(visit);
     }
+    let silent: Vec<&StoredConversion> = conversions
+        .iter()
+        .filter(|one| visits.get(&one.event_id).is_some_and(|visits| are_silent(visits)))
+        .collect();
+    if !silent.is_empty() {
+        for browser in store::browsers(conn, property_id, &silent).await? {
+            // The first: whatever the journey itself tells comes before it.
+            visits.entry(browser.event_id).or_default().insert(0, browser);
+        }
+    }
     let parcel = |conversion: &StoredConversion| {
         let purchase = purchases.get(&conversion.event_id);
         let adjustment = purchase.and_then(|purchase| {
@@ -68,6 +78,11 @@ pub async fn parcels(
         )
     };
     Ok(conversions.iter().filter_map(parcel).collect())
+}
+
+/// Whether none of the visits tells of the visitor's browser.
+pub fn are_silent(visits: &[Visit]) -> bool {
+    visits.iter().all(|visit| visit.client_sealed.is_none())
 }
 
 fn parcel(

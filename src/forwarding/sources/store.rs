@@ -127,6 +127,53 @@ pub async fn visits(
         .collect())
 }
 
+/// Of each conversion, the visitor's newest visit up to it, where it tells of the browser: the consent that lets it be kept may have come after
+/// the click. Its click ids are not among the journey's.
+pub async fn browsers(
+    conn: &mut PgConnection,
+    property_id: Uuid,
+    conversions: &[&StoredConversion],
+) -> Result<Vec<Visit>, sqlx::Error> {
+    let rows = sqlx::query!(
+        r#"select distinct on (w.event_id) w.event_id as "event_id!", s.session_id as "session_id!", s.started_at as "started_at!",
+               s.landing_url as "landing_url!", s.browser_ids as "browser_ids: Json<BTreeMap<String, String>>",
+               s.consent as "consent: Json<Consent>", s.client_sealed
+           from unnest($2::uuid[], $3::text[], $4::timestamptz[]) as w(event_id, visitor_id, event_time)
+           cross join lateral visitor_ids($1, w.visitor_id, w.event_time) as i
+           cross join lateral (
+               (select * from sessions t
+                where t.property_id = $1 and t.visitor_id = i.id and t.direct = false and t.started_at <= least(w.event_time, i.until)
+                order by t.started_at desc limit 1)
+               union all
+               (select * from sessions t
+                where t.property_id = $1 and t.visitor_id = i.id and t.direct and t.started_at <= least(w.event_time, i.until)
+                order by t.started_at desc limit 1)
+           ) s
+           where s.client_sealed is not null
+           order by w.event_id, s.started_at desc"#,
+        property_id,
+        &conversions.iter().map(|one| one.event_id).collect::<Vec<_>>(),
+        &conversions.iter().map(|one| one.visitor_id.as_deref()).collect::<Vec<_>>() as &[Option<&str>],
+        &conversions.iter().map(|one| one.event_time).collect::<Vec<_>>(),
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows
+        .into_iter()
+        .map(|row| Visit {
+            event_id: row.event_id,
+            session_id: row.session_id,
+            clicked_at: row.started_at,
+            landing_url: row.landing_url,
+            referrer: None,
+            click_ids: BTreeMap::new(),
+            browser_ids: row.browser_ids.map(|json| json.0).unwrap_or_default(),
+            consent: row.consent.map(|json| json.0).unwrap_or_default(),
+            client_sealed: row.client_sealed,
+        })
+        .collect())
+}
+
 /// Sessions as the visits of one conversion's journey, which has these clicks.
 pub async fn visits_of_sessions(
     conn: &mut PgConnection,
