@@ -7,6 +7,7 @@
   const SECRETS = '(e-?)?mail|phone|tel|mobile|((access|id|auth)_)?token|auth|jwt|password|pwd|passwd|secret|api_?key|otp|ssn';
   const CLICK_IDS = 'gclid|gbraid|wbraid|gclsrc|dclid|fbclid|ttclid|msclkid|li_fat_id|epik|sccid|rdt_cid|twclid|igshid|' +
     'yclid|s_kwcid|mc_eid|_branch_match_id|vero_id';
+  const AD_COOKIES = '_fb[pc]|_ttp|_epik|_scid|_ga(?:_\\w+)?|_rdt_uuid|_uetvid|li_fat_id';
 
   const queue = window.trustdata || [];
   if (queue._loaded) return;
@@ -40,12 +41,13 @@
     return consent.analytics === true;
   }
 
-  // --- Kept on the device
-
-  const readCookie = guard(name => {
-    const found = ('; ' + document.cookie).split('; ' + name + '=')[1];
-    return found && decodeURIComponent(found.split(';')[0]);
+  const readCookies = guard(names => {
+    const found = {};
+    ('; ' + document.cookie).replace(RegExp('; (' + names + ')=([^;]*)', 'g'), (_, name, value) => found[name] = value);
+    return found;
   });
+
+  const readCookie = guard(name => decodeURIComponent(readCookies(name)[name] || ''));
 
   const writeCookie = guard((name, value, domain, age) => {
     document.cookie = name + '=' + encodeURIComponent(value) + '; path=/; SameSite=Lax; max-age=' + age +
@@ -119,8 +121,6 @@
     }
   }
 
-  // --- Events
-
   function mask(address) {
     const names = granted() ? SECRETS : SECRETS + '|' + CLICK_IDS;
     return String(address || '')
@@ -141,13 +141,6 @@
     path = pathNow();
     url = location.href;
     viewport = viewport || innerWidth + 'x' + innerHeight; // once: it can cost a layout
-    let cookies;
-    if (consent.advertising === true) {
-      cookies = {};
-      ['_fbp', '_fbc', '_ttp', '_epik', '_scid', '_ga'].forEach(cookie => {
-        cookies[cookie] = readCookie(cookie);
-      });
-    }
     const fields = Object.assign({
       user_id: userId,
       event_time: Math.floor(Date.now() / 1000),
@@ -161,7 +154,7 @@
       timezone_offset: new Date().getTimezoneOffset(),
       browser_language: navigator.language
     }, props, { // not for props to override
-      browser_cookies: cookies,
+      browser_cookies: consent.advertising === true ? readCookies(AD_COOKIES) : null,
       event_name: name,
       attribution_id: attributionId,
       visitor_id: visitorId,
@@ -188,8 +181,6 @@
     send({ body, anonymous: !visitorId, retries: 0 });
   }
 
-  // --- Transport
-
   async function send(event) {
     let status = 0;
     try {
@@ -215,11 +206,9 @@
   function flush() {
     waiting.forEach(event => {
       waiting.delete(event);
-      if (!granted() || !navigator.sendBeacon || !navigator.sendBeacon(endpoint, event.body)) send(event);
+      if (!granted() || !guard(() => navigator.sendBeacon(endpoint, event.body))()) send(event);
     });
   }
-
-  // --- Commands
 
   function viewPage() {
     if (viewedPath !== pathNow()) track('page_view');
