@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use crate::domain::consent::Answers;
+use crate::domain::answers::Answers;
 use crate::domain::touch::Touch;
 
 /// What lies closer together can be one visit.

@@ -2,7 +2,8 @@
 
 use chrono::{DateTime, Utc};
 
-use super::consent::{Answers, Consent};
+use super::answers::Answers;
+use super::consent::Consent;
 
 /// What matching needs to know of a session, and what a journey keeps of it.
 #[derive(Debug, Clone, PartialEq, Eq)]

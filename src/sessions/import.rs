@@ -10,7 +10,8 @@ use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
 use super::{Client, Session};
-use crate::domain::consent::{Answers, Consent};
+use crate::domain::answers::Answers;
+use crate::domain::consent::Consent;
 use crate::domain::device::Device;
 use crate::domain::faults::{Fault, Faults};
 use crate::domain::landing::{Landing, canonical_click_id, is_click_id, kept};

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use crate::domain::consent::Answers;
+use crate::domain::answers::Answers;
 use crate::domain::device::Device;
 use crate::domain::landing::Landing;
 use tracking::timeline::Hit;

@@ -7,8 +7,9 @@ use uuid::Uuid;
 
 use super::Session;
 use super::tracking::store::packed;
+use crate::domain::answers::{Answers, Times};
 use crate::domain::channel::Channel;
-use crate::domain::consent::{Answers, Consent, Times};
+use crate::domain::consent::Consent;
 use crate::domain::device::Device;
 use crate::domain::touch::Touch;
 use crate::platform::secrets::{self, Sealer};

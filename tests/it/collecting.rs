@@ -273,6 +273,32 @@ async fn each_door_adds_what_it_knows_of_the_customer(pool: PgPool) {
 }
 
 #[sqlx::test]
+async fn what_became_richer_is_planned_anew(pool: PgPool) {
+    // The worker takes such rows at once: what was there is written down beside.
+    for statement in [
+        "create table planned_anew (event_id uuid)",
+        "create function write_down() returns trigger language plpgsql as
+         $$ begin insert into planned_anew values (new.event_id); return null; end $$",
+        "create trigger write_down after insert on outbox for each row when (new.again) execute function write_down()",
+    ] {
+        sqlx::query(statement).execute(&pool).await.unwrap();
+    }
+    let app = TestApp::start(pool).await;
+    let with = |user_data: Value| {
+        let mut told = purchase("O-1");
+        told["user_data"] = user_data;
+        told
+    };
+    app.send("purchase", &with(json!({}))).await;
+    app.tell("purchase", with(json!({ "email": "a@b.example" }))).await;
+    assert_eq!(app.count("planned_anew join conversions using (event_id)").await, 1);
+    // What adds nothing plans nothing.
+    app.tell("purchase", with(json!({ "email": "other@b.example" }))).await;
+    app.send("purchase", &with(json!({ "phone": "+4922812345" }))).await;
+    assert_eq!(app.count("planned_anew").await, 1);
+}
+
+#[sqlx::test]
 async fn what_comes_at_once_from_many_is_all_kept(pool: PgPool) {
     let one = TestApp::start(pool.clone()).await;
     one.send("purchase", &purchase("O-1")).await;

@@ -62,7 +62,7 @@ async fn a_yes_on_the_second_page_holds_for_the_ad_on_the_first(pool: PgPool) {
     assert_eq!(foretold(&app, "v-1").await["state"], "queued");
     assert_eq!(delivery_of(&app, "v-1").await, ("accepted".to_owned(), None));
     // The browser is known from the visit in which it was allowed to be kept.
-    let sent = double.events().remove(0);
+    let sent = &double.got()[0]["data"][0];
     assert_eq!(sent["user_data"]["client_user_agent"], BROWSER, "{sent}");
 }
 

@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::Moment;
 use super::store::{self, Cut, Extended, Link, Merged, Near, Span, Told};
 use super::timeline::{self, Event, Known, Planned, Start};
-use crate::domain::consent::Answers;
+use crate::domain::answers::Answers;
 use crate::platform::clock::Clock;
 use crate::platform::secrets::Sealer;
 use crate::sessions::store::{AlreadyThere, insert};

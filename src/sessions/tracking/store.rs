@@ -8,7 +8,8 @@ use sqlx::types::Json;
 use uuid::Uuid;
 
 use super::timeline::{Hit, INACTIVITY};
-use crate::domain::consent::{Answers, Consent, Times};
+use crate::domain::answers::{Answers, Times};
+use crate::domain::consent::Consent;
 
 /// Sessions of one visitor that are looked at around new events, at most. More of them are no person's.
 const MOST_NEAR: i64 = 200;
