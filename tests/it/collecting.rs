@@ -290,11 +290,17 @@ async fn what_became_richer_is_planned_anew(pool: PgPool) {
         told
     };
     app.send("purchase", &with(json!({}))).await;
-    app.tell("purchase", with(json!({ "email": "a@b.example" }))).await;
-    assert_eq!(app.count("planned_anew join conversions using (event_id)").await, 1);
+    app.tell("purchase", with(json!({ "email": "a@b.example" })))
+        .await;
+    assert_eq!(
+        app.count("planned_anew join conversions using (event_id)").await,
+        1
+    );
     // What adds nothing plans nothing.
-    app.tell("purchase", with(json!({ "email": "other@b.example" }))).await;
-    app.send("purchase", &with(json!({ "phone": "+4922812345" }))).await;
+    app.tell("purchase", with(json!({ "email": "other@b.example" })))
+        .await;
+    app.send("purchase", &with(json!({ "phone": "+4922812345" })))
+        .await;
     assert_eq!(app.count("planned_anew").await, 1);
 }
 
