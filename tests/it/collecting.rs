@@ -323,7 +323,7 @@ async fn what_comes_at_once_from_many_is_all_kept(pool: PgPool) {
         let mut told = purchase("O-1");
         told["user_data"] = json!({ *name: value });
         // Two instances, with writers of their own.
-        let app = if place % 2 == 0 { &one } else { &other };
+        let app = if place.is_multiple_of(2) { &one } else { &other };
         Answer::of(app.page().body(one.event("purchase", &told).to_string()))
     };
     let all = known.iter().enumerate().map(|(place, told)| page(place, told));

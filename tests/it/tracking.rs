@@ -195,7 +195,9 @@ async fn any_order_and_any_writers_make_the_same_sessions(pool: PgPool) {
 
 /// What a conversion after all of it has to be credited to: the visits by campaigns and from other sites, or else the last direct one.
 fn touches_of(sessions: &BTreeSet<Told>) -> BTreeSet<Touched> {
-    let mut by_visitor: BTreeMap<&str, Vec<(i64, Option<String>, Option<String>)>> = BTreeMap::new();
+    /// Start, campaign, source.
+    type Visit = (i64, Option<String>, Option<String>);
+    let mut by_visitor: BTreeMap<&str, Vec<Visit>> = BTreeMap::new();
     for (visitor, start, _, campaign, _, referrer) in sessions {
         let host = |referrer: &String| referrer.split('/').nth(2).unwrap().to_owned();
         let source = match campaign {
@@ -311,7 +313,7 @@ async fn a_merged_session_leads_to_the_one_that_was_kept(pool: PgPool) {
     // The second and the third become one, and then the first and that one.
     write(&pool, &[answered(3700, None, None)]).await;
     write(&pool, &[answered(1250, None, None)]).await;
-    assert_eq!(ids().await, [first.clone()]);
+    assert_eq!(ids().await, [first.as_str()]);
     for id in [&first, &second, &third] {
         let found: Vec<String> = sqlx::query_scalar("select session_id from session_of($1, $2)")
             .bind(tenant().property_id)
@@ -319,7 +321,7 @@ async fn a_merged_session_leads_to_the_one_that_was_kept(pool: PgPool) {
             .fetch_all(&pool)
             .await
             .unwrap();
-        assert_eq!(found, [first.clone()]);
+        assert_eq!(found, [first.as_str()]);
     }
     // When that one goes, so does what leads to it.
     let (mut conn, later) = (pool.acquire().await.unwrap(), now() + TimeDelta::days(1));
