@@ -11,13 +11,9 @@ use uuid::Uuid;
 use super::outcome::{Credit, Match, Receipt};
 use super::record::{Content, Draft, Identity};
 use crate::attribution::{Attribution, UNITS, Weights, weigh};
-<<<<<<< HEAD
 use crate::destinations::outbox::array_text;
-use crate::domain::consent::{Answers, Consent};
-=======
 use crate::domain::answers::Answers;
 use crate::domain::consent::Consent;
->>>>>>> 7050f9c (Answers have a file of their own; what became richer is planned anew, tested)
 use crate::domain::touch::Touch;
 
 /// A conversion with its match.

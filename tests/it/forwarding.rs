@@ -74,6 +74,11 @@ impl Double {
         *self.answers.lock().unwrap() = Arc::new(with);
     }
 
+    /// Bodies of all requests that it got, in order; null where one was not JSON.
+    pub fn got(&self) -> Vec<Value> {
+        self.got.lock().unwrap().clone()
+    }
+
     /// Ids of all events that it got, in order.
     pub fn event_ids(&self) -> Vec<String> {
         let got = self.got.lock().unwrap();
