@@ -1,14 +1,18 @@
-//! Reports over a million conversions: alone, and beside webhooks that are being sent.
+//! Reports over a million conversions: alone, and beside webhooks that are being sent. Then whole pages, by HTTP.
 
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection, PgPool};
 use tokio_util::sync::CancellationToken;
 use trustdata::platform::clock::Clock;
 use trustdata::platform::config;
+use trustdata::platform::password::SlowHash;
 use trustdata::platform::secrets::Sealer;
 use trustdata::reports::campaigns::{self, Dimension};
 use trustdata::reports::{Model, Window, conversions, overview, rollup};
+use trustdata::settings::{self, Actor};
+use trustdata::users::{Role, User};
 use uuid::Uuid;
 
 use super::load::{Load, Measured, What};
@@ -24,6 +28,9 @@ const DAYS: u16 = 90;
 const READ: usize = 5;
 /// Webhooks a second beside the reports.
 const RATE: u32 = 1000;
+/// Who looks at pages.
+const EMAIL: &str = "bench@shop.example";
+const PASSWORD: &str = "correct horse battery";
 /// Between one page and the next that a reader asks for.
 const PAUSE: Duration = Duration::from_millis(250);
 
@@ -52,12 +59,31 @@ pub async fn run(scratch: &Scratch, tenants: &Tenants, time: Duration, table: &m
     drop(conn);
     let (mut without, mut with): (Option<Measured>, Option<Measured>) = (None, None);
     let mut times: Vec<(Page, Vec<f64>)> = Page::ALL.map(|page| (page, Vec::new())).to_vec();
+    let mut seen: Vec<(String, Vec<f64>)> = Vec::new();
     for _ in 0..5 {
-        keep_better(&mut without, webhooks(scratch, tenants, time, None).await);
-        let reader = Reader::start(&scratch.url, property_id);
-        keep_better(&mut with, webhooks(scratch, tenants, time, Some(&reader)).await);
-        for ((_, all), (_, more)) in times.iter_mut().zip(reader.stop()) {
+        keep_better(
+            &mut without,
+            webhooks::<()>(scratch, tenants, time, |_| None).await.0,
+        );
+        let library = |_| Some(Reader::start(of_library(scratch.url.clone(), property_id)));
+        let (measured, read) = webhooks(scratch, tenants, time, library).await;
+        keep_better(&mut with, measured);
+        for ((_, all), (_, more)) in times.iter_mut().zip(read.into_iter().flatten()) {
             all.extend(more);
+        }
+    }
+    // What people wait for: whole pages, by HTTP.
+    let paths = visitor(scratch.pool(), property_id).await;
+    for _ in 0..2 {
+        let pages = |address| Some(Reader::start(of_pages(address, paths.clone())));
+        let (_, read) = webhooks(scratch, tenants, time, pages).await;
+        let read = read.into_iter().flatten();
+        match seen.is_empty() {
+            true => seen.extend(read),
+            false => seen
+                .iter_mut()
+                .zip(read)
+                .for_each(|((_, all), (_, more))| all.extend(more)),
         }
     }
     let note = format!("open loop of {RATE} requests/s, 64 connections, from the intended send time");
@@ -68,6 +94,9 @@ pub async fn run(scratch: &Scratch, tenants: &Tenants, time: Duration, table: &m
     table.add("webhooks beside reports", &with, "a page every 250 ms");
     for (page, times) in &mut times {
         table.push(row(page.name(), times, "beside webhooks"));
+    }
+    for (page, times) in &mut seen {
+        table.push(row(&format!("page: {page}"), times, "by HTTP, beside webhooks"));
     }
     table.ratio(
         "p99 of webhooks beside reports / without",
@@ -85,7 +114,15 @@ fn keep_better(best: &mut Option<Measured>, load: Measured) {
 }
 
 /// Sends webhooks; a reader reads while they are measured.
-async fn webhooks(scratch: &Scratch, tenants: &Tenants, time: Duration, reader: Option<&Reader>) -> Measured {
+async fn webhooks<T>(
+    scratch: &Scratch,
+    tenants: &Tenants,
+    time: Duration,
+    reader: impl FnOnce(SocketAddr) -> Option<Reader<T>>,
+) -> (Measured, Option<Vec<T>>)
+where
+    T: Send + 'static,
+{
     let mut service = Service::start(&scratch.url, &[]).await;
     let load = Load {
         address: service.address,
@@ -96,51 +133,119 @@ async fn webhooks(scratch: &Scratch, tenants: &Tenants, time: Duration, reader: 
         warm_up: Duration::from_secs(2),
         time,
     };
-    if let Some(reader) = reader {
-        reader.begin.cancel();
-    }
+    let reader = reader(service.address);
     let measured = load.run(tenants).await;
+    let read = reader.map(Reader::stop);
     service.stop().await;
-    measured
+    (measured, read)
 }
 
 /// Somebody who reads one page after the other, on a thread of its own: what it does must not keep the sender of webhooks from sending.
-struct Reader {
-    begin: CancellationToken,
+struct Reader<T> {
     over: CancellationToken,
-    thread: std::thread::JoinHandle<Vec<(Page, Vec<f64>)>>,
+    thread: std::thread::JoinHandle<Vec<T>>,
 }
 
-impl Reader {
-    fn start(url: &str, property_id: Uuid) -> Self {
-        let (begin, over) = (CancellationToken::new(), CancellationToken::new());
-        let read = {
-            let (url, begin, over) = (url.to_owned(), begin.clone(), over.clone());
-            async move {
-                let mut conn = PgConnection::connect(&url).await.unwrap();
-                let mut times = Page::ALL.map(|page| (page, Vec::new()));
-                begin.cancelled().await;
-                while !over.is_cancelled() {
-                    for (page, times) in &mut times {
-                        times.push(page.read(&mut conn, property_id).await);
-                        tokio::time::sleep(PAUSE).await;
-                    }
-                }
-                times.to_vec()
-            }
-        };
+impl<T: Send + 'static> Reader<T> {
+    fn start(read: impl AsyncFnOnce(CancellationToken) -> Vec<T> + Send + 'static) -> Self {
+        let over = CancellationToken::new();
+        let until = over.clone();
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
             .unwrap();
-        let thread = std::thread::spawn(move || runtime.block_on(read));
-        Self { begin, over, thread }
+        let thread = std::thread::spawn(move || runtime.block_on(read(until)));
+        Self { over, thread }
     }
 
-    fn stop(self) -> Vec<(Page, Vec<f64>)> {
+    fn stop(self) -> Vec<T> {
         self.over.cancel();
         self.thread.join().unwrap()
     }
+}
+
+/// Reads reports as the library has them.
+fn of_library(
+    url: String,
+    property_id: Uuid,
+) -> impl AsyncFnOnce(CancellationToken) -> Vec<(Page, Vec<f64>)> + Send + 'static {
+    async move |over| {
+        let mut conn = PgConnection::connect(&url).await.unwrap();
+        let mut times = Page::ALL.map(|page| (page, Vec::new()));
+        while !over.is_cancelled() {
+            for (page, times) in &mut times {
+                times.push(page.read(&mut conn, property_id).await);
+                tokio::time::sleep(PAUSE).await;
+            }
+        }
+        times.to_vec()
+    }
+}
+
+/// Signs in and reads pages, as a browser does.
+fn of_pages(
+    address: SocketAddr,
+    paths: Vec<(String, String)>,
+) -> impl AsyncFnOnce(CancellationToken) -> Vec<(String, Vec<f64>)> + Send + 'static {
+    async move |over| {
+        let http = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none());
+        let http = http.build().unwrap();
+        let sign_in = http.post(format!("http://{address}/dashboard/sign-in"));
+        let sign_in = sign_in.form(&[("email", EMAIL), ("password", PASSWORD)]);
+        let answer = sign_in.send().await.unwrap();
+        let cookie = answer.headers()["set-cookie"].to_str().unwrap();
+        let cookie = cookie.split(';').next().unwrap();
+        let mut times: Vec<_> = paths.iter().map(|(name, _)| (name.clone(), Vec::new())).collect();
+        while !over.is_cancelled() {
+            for ((_, path), (_, times)) in paths.iter().zip(&mut times) {
+                let started = Instant::now();
+                let request = http
+                    .get(format!("http://{address}{path}"))
+                    .header("cookie", cookie);
+                let answer = request.send().await.unwrap();
+                assert_eq!(answer.status(), 200, "{path}");
+                drop(answer.bytes().await.unwrap());
+                times.push(started.elapsed().as_secs_f64() * 1000.0);
+                tokio::time::sleep(PAUSE).await;
+            }
+        }
+        times
+    }
+}
+
+/// Makes somebody who may sign in; the pages to be looked at, by name and path.
+async fn visitor(pool: &PgPool, property_id: Uuid) -> Vec<(String, String)> {
+    let clock = Clock::system();
+    let mut conn = pool.acquire().await.unwrap();
+    let user = User {
+        user_id: clock.new_id(),
+        email: EMAIL.to_owned(),
+        role: Role::Viewer,
+        invited: false,
+        created_at: clock.now(),
+    };
+    let hash = SlowHash::new(1).hash(PASSWORD.to_owned()).await.unwrap();
+    let made = settings::create_user(&mut conn, &Actor::System, &user, Some(&hash), &clock).await;
+    assert!(made.unwrap());
+    let event_id: Uuid = sqlx::query_scalar(
+        "select event_id from conversions where property_id = $1 and match_reason = 'matched' order by event_id desc limit 1",
+    )
+    .bind(property_id)
+    .fetch_one(&mut *conn)
+    .await
+    .unwrap();
+    let at = |page: &str| format!("/dashboard/properties/{property_id}/{page}");
+    let paths = [
+        ("overview, 30 days", at("overview")),
+        ("campaigns, 90 days", at("campaigns?days=90")),
+        (
+            "campaigns, five models side by side",
+            at("campaigns?days=90&models=all&by=all"),
+        ),
+        ("conversions", at("conversions")),
+        ("one conversion", at(&format!("conversions/{event_id}"))),
+    ];
+    paths.map(|(name, path)| (name.to_owned(), path)).to_vec()
 }
 
 /// The median and the worst, in milliseconds.

@@ -118,8 +118,9 @@ pub(super) enum Command {
     /// is told otherwise. GET /_control shows what is set, GET /_requests the last 100 requests with their faults.
     ///
     /// Modes: ok, the default; timeout, an answer after `seconds` (30); server_error; rate_limited; partial, which refuses the event with
-    /// `event_id`, else the first, in the platform's own way; error_in_200, a failure behind a status of 200; token_expired; html, the page of
-    /// an edge in trouble.
+    /// `event_id`, else the first, in the platform's own way; error_in_200, a failure behind a status of 200; token_expired, until a fresh one
+    /// is asked for; html, the page of an edge in trouble; later, what Google says when it is asked what became of a request:
+    /// {"platform":"google_data_manager","mode":"later","later":{"status":"PARTIAL_SUCCESS","errors":{"CLICK_NOT_FOUND":1}}}.
     #[command(after_help = help!(
         "trustdata stub-platforms",
         "trustdata stub-platforms --listen 127.0.0.1:8090 --record requests.ndjson",
@@ -402,11 +403,11 @@ pub(super) enum KeyCommand {
 pub(super) enum DestinationCommand {
     /// Make a destination. Its settings are sealed, and never shown again.
     ///
-    /// Settings, a JSON object, by platform: meta {pixel_id, access_token, test_event_code?}; google_data_manager {operating_account_id,
-    /// login_account_id?, conversion_actions {topic: id}, client_id, client_secret, refresh_token}; tiktok {pixel_code, access_token,
-    /// page_url?}; ga4 {measurement_id, api_secret}; microsoft {tag_id, token}; linkedin {conversion_rules {topic: id}, access_token}, or
-    /// client_id, client_secret and refresh_token in place of the token; pinterest {ad_account_id, token}; snapchat {pixel_id, token,
-    /// lead_event?, custom_event?}; reddit {pixel_id, token}; webhook {url, secret}.
+    /// Settings, a JSON object, by platform: meta {pixel_id, access_token, test_event_code?, ldu_state?}; google_data_manager
+    /// {operating_account_id, login_account_id?, conversion_actions {topic: id}, client_id, client_secret, refresh_token}; tiktok {pixel_code,
+    /// access_token, page_url?, max_age_days?}; ga4 {measurement_id, api_secret}; microsoft {tag_id, token}; linkedin {conversion_rules {topic:
+    /// id}, access_token}, or client_id, client_secret and refresh_token in place of the token; pinterest {ad_account_id, token}; snapchat
+    /// {pixel_id, token, lead_event?, custom_event?}; reddit {pixel_id, token}; webhook {url, secret}.
     #[command(after_help = help!(
         "trustdata destination create --attribution-id ID --platform meta --name Meta --settings meta.json --json",
         "trustdata destination create --attribution-id ID --platform ga4 --name GA4 --settings - --topic purchase --topic lead=enquiry",

@@ -53,7 +53,7 @@ pub struct Frame {
     pub role: Role,
     /// What every form carries.
     pub csrf: String,
-    /// The property that the page is about, or else the first one.
+    /// The property that the page is about, or else the one that was looked at last, or the first one.
     pub property: Option<Property>,
     /// All of them.
     pub properties: Vec<Property>,
@@ -80,7 +80,10 @@ impl Frame {
                     .find(|property| property.property_id == id)
                     .ok_or(Failure::NotFound)?,
             ),
-            None => properties.first(),
+            None => properties
+                .iter()
+                .find(|property| session.property == Some(property.property_id))
+                .or(properties.first()),
         };
         let property = property.cloned();
         Ok(Self {

@@ -9,6 +9,7 @@ use axum::body::Body;
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, Method, header};
+use uuid::Uuid;
 
 use super::Dashboard;
 use super::failure::Failure;
@@ -18,6 +19,8 @@ use crate::users::{Role, User};
 
 /// Of a form.
 const FORM_TOKEN: &str = "csrf";
+/// Name of the cookie that remembers a property.
+const LOOKED_AT: &str = "trustdata-property";
 /// Bytes of a form, at most.
 const MOST_BYTES: usize = 64 * 1024;
 const READ_WITHIN: Duration = Duration::from_secs(10);
@@ -31,6 +34,8 @@ pub struct Session {
     pub token: Token,
     /// From where.
     pub client: IpAddr,
+    /// The property whose page was looked at last, as the browser says: there may be none such.
+    pub property: Option<Uuid>,
 }
 
 impl Session {
@@ -160,12 +165,27 @@ fn from_here(headers: &HeaderMap) -> bool {
 /// The session's token, if a cookie has one.
 pub fn token(headers: &HeaderMap, dashboard: &Dashboard) -> Option<Token> {
     let wanted = cookie_name(dashboard);
+    cookies(headers).find_map(|(name, value)| Token::parse(value).filter(|_| name == wanted))
+}
+
+/// The property whose page was looked at last.
+pub fn looked_at(headers: &HeaderMap) -> Option<Uuid> {
+    cookies(headers).find_map(|(name, value)| Uuid::try_parse(value).ok().filter(|_| name == LOOKED_AT))
+}
+
+/// The cookie that remembers a property: pages of no property then keep its navigation.
+pub fn looks_at(property_id: Uuid, dashboard: &Dashboard) -> Option<HeaderValue> {
+    let secure = if dashboard.is_secure() { "; Secure" } else { "" };
+    let text = format!("{LOOKED_AT}={property_id}; Path=/dashboard; HttpOnly; SameSite=Lax{secure}");
+    HeaderValue::from_str(&text).ok()
+}
+
+fn cookies(headers: &HeaderMap) -> impl Iterator<Item = (&str, &str)> {
     let cookies = headers.get_all(header::COOKIE).iter();
     cookies
         .filter_map(|value| value.to_str().ok())
         .flat_map(|value| value.split(';'))
         .filter_map(|pair| pair.trim().split_once('='))
-        .find_map(|(name, value)| Token::parse(value).filter(|_| name == wanted))
 }
 
 fn cookie_name(dashboard: &Dashboard) -> &'static str {
@@ -205,6 +225,7 @@ async fn session(head: &Parts, dashboard: &Dashboard) -> Result<Session, Failure
             user,
             token,
             client: dashboard.proxies.client_of(head),
+            property: looked_at(&head.headers),
         }),
         None => Err(signed_out()),
     }

@@ -2,12 +2,14 @@
 
 mod assets;
 mod chart;
+mod days;
 mod failure;
 mod frame;
 mod guard;
 mod pages;
 mod router;
 mod show;
+mod timeline;
 
 use std::sync::Arc;
 

@@ -3,18 +3,19 @@
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::Request;
+use axum::extract::{Request, State};
 use axum::http::{HeaderName, HeaderValue, Method, header};
-use axum::middleware::{Next, from_fn};
+use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse as _, Redirect, Response};
 use axum::routing::{get, post};
+use uuid::Uuid;
 
 use super::failure::Failure;
 use super::pages::{
-    account, activity, attribution_ids, campaigns, conversions, destination, destinations, invitation, log,
-    overview, sign_in, test_event, tracking, users, webhooks,
+    account, activity, attribution_ids, campaigns, conversion, conversions, destination, destinations,
+    invitation, log, overview, sign_in, test_event, tracking, users, webhooks,
 };
-use super::{Dashboard, assets};
+use super::{Dashboard, assets, guard};
 use crate::platform::problem::Problem;
 
 /// Only what lies on this host, and nothing inline.
@@ -80,7 +81,7 @@ pub fn router(dashboard: Arc<Dashboard>) -> Router {
         )
         .route(
             "/dashboard/properties/{property_id}/conversions/{event_id}",
-            get(conversions::one),
+            get(conversion::page),
         )
         .route(
             "/dashboard/properties/{property_id}/campaigns",
@@ -118,14 +119,27 @@ pub fn router(dashboard: Arc<Dashboard>) -> Router {
         .route("/dashboard/log", get(log::of_installation))
         .route("/dashboard/{*rest}", get(async || Failure::NotFound))
         .method_not_allowed_fallback(async || Failure::NotFound.into_response())
-        .layer(from_fn(guarded))
+        .layer(from_fn_with_state(Arc::clone(&dashboard), guarded))
         .route("/dashboard/assets/{hash}/{name}", get(assets::serve))
         .with_state(dashboard)
 }
 
-/// Pages are for those who asked, are kept by nobody, and load nothing from elsewhere.
-async fn guarded(request: Request, next: Next) -> Response {
+/// The property that a path is of.
+fn property_of(path: &str) -> Option<Uuid> {
+    let rest = path.strip_prefix("/dashboard/properties/")?;
+    Uuid::try_parse(rest.split('/').next()?).ok()
+}
+
+/// Pages are for those who asked, are kept by nobody, and load nothing from elsewhere. A property that was shown is remembered.
+async fn guarded(State(dashboard): State<Arc<Dashboard>>, request: Request, next: Next) -> Response {
+    let shown =
+        property_of(request.uri().path()).filter(|id| guard::looked_at(request.headers()) != Some(*id));
     let mut response = next.run(request).await;
+    if let Some(cookie) = shown.and_then(|id| guard::looks_at(id, &dashboard))
+        && response.status().is_success()
+    {
+        response.headers_mut().append(header::SET_COOKIE, cookie);
+    }
     let headers: [(HeaderName, &'static str); 5] = [
         (header::CONTENT_SECURITY_POLICY, POLICY),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),

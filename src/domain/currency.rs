@@ -11,6 +11,11 @@ impl Currency {
     pub fn code(self) -> &'static str {
         self.0.code()
     }
+
+    /// Digits behind the point that its amounts have; none where it is no money to be counted, as gold.
+    pub fn digits(self) -> Option<u32> {
+        self.0.exponent().map(u32::from)
+    }
 }
 
 /// No currency has this code.
@@ -40,6 +45,14 @@ mod tests {
     fn codes() {
         assert_eq!("eur".parse::<Currency>().unwrap().code(), "EUR");
         assert_eq!("JPY".parse::<Currency>().unwrap().code(), "JPY");
+        for (code, digits) in [
+            ("EUR", Some(2)),
+            ("JPY", Some(0)),
+            ("KWD", Some(3)),
+            ("XAU", None),
+        ] {
+            assert_eq!(code.parse::<Currency>().unwrap().digits(), digits, "{code}");
+        }
         for bad in ["", "EU", "EURO", "ABC", "€€", "E\u{0}R", "123"] {
             assert_eq!(bad.parse::<Currency>(), Err(UnknownCurrency), "{bad:?}");
         }

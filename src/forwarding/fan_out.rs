@@ -78,6 +78,7 @@ pub async fn fan_out(
     store::insert(&mut transaction, &fresh, now).await?;
     store::replan(&mut transaction, &anew, now).await?;
     transaction.commit().await?;
+    count_unsent(fresh.iter().chain(&anew), &found);
     let queued = fresh
         .iter()
         .chain(&anew)
@@ -86,6 +87,17 @@ pub async fn fan_out(
         queued: queued.count() as u64,
         more: outgoing.len() == most,
     })
+}
+
+/// Counts what is not to be sent: no lane ever sees it.
+fn count_unsent<'a>(planned: impl Iterator<Item = &'a NewDelivery>, found: &HashMap<Uuid, Target>) {
+    for delivery in planned.filter(|delivery| delivery.state != State::Queued.as_str()) {
+        let target = found.get(&delivery.pair.destination_id);
+        let platform = target.and_then(|target| target.platform.as_ref());
+        let platform = platform.map_or("unknown", |(name, _)| name.as_str());
+        metrics::counter!("trustdata_deliveries_total", "platform" => platform, "state" => delivery.state)
+            .increment(1);
+    }
 }
 
 fn pairs(out: &Outgoing) -> impl Iterator<Item = Pair> {
@@ -150,7 +162,10 @@ pub fn planned(facts: &Facts, target: Option<&Target>, now: DateTime<Utc>) -> Pl
         topics: destination.topics.as_ref(),
         policy: destination.policy,
         click_ids: name.map_or(&[], |name| name.spec().click_ids),
-        max_age: name.and_then(|name| name.spec().limits.max_age),
+        max_age: match platform {
+            Some((_, platform)) => platform.max_age(),
+            None => name.and_then(|name| name.spec().limits.max_age),
+        },
     };
     plan(facts, rules, now)
 }

@@ -8,6 +8,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
+use super::platforms::Name;
 use super::state::State;
 use crate::platform::secrets::{self, Sealer};
 
@@ -57,7 +58,7 @@ pub struct Delivery {
     /// The event as it was sent, sealed.
     #[serde(skip)]
     pub payload_sealed: Option<Vec<u8>>,
-    /// The event as it was sent, identifiers hashed; where it was asked for.
+    /// The event as it was sent, identifiers hashed and what tells of the visitor in clear masked; where it was asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub payload: Option<serde_json::Value>,
     /// What was left out of it, and why.
@@ -65,14 +66,18 @@ pub struct Delivery {
 }
 
 impl Delivery {
-    /// Opens the event as it was sent.
+    /// Opens the event as it was sent. What tells of the visitor in clear stays closed: it is for the platform alone.
     pub fn open(&mut self, sealer: &Sealer) {
+        let Ok(platform) = self.platform.parse::<Name>() else {
+            return;
+        };
         let context = secrets::row(self.property_id, self.event_id.as_bytes());
         let clear = self
             .payload_sealed
             .as_ref()
             .and_then(|sealed| sealer.open(sealed, &context).ok());
-        self.payload = clear.and_then(|clear| serde_json::from_slice(&clear).ok());
+        let event = clear.and_then(|clear| serde_json::from_slice(&clear).ok());
+        self.payload = event.map(|event| platform.masked(event));
     }
 }
 

@@ -5,6 +5,7 @@
 
 mod books;
 pub mod fan_out;
+mod gauges;
 mod lane;
 pub mod listing;
 mod new_destination;

@@ -3,7 +3,8 @@
 use secrecy::{ExposeSecret as _, SecretString};
 use url::Url;
 
-use super::platforms::Name;
+use super::lane;
+use super::platforms::{Name, Platform};
 use super::sender::Sender;
 use crate::destinations::{Destination, Edit, Policy, Topics, seal_settings};
 use crate::domain::faults::{Fault, Faults};
@@ -73,7 +74,11 @@ pub fn new_destination(
     let mut faults = Faults::default();
     check_base_url(wanted.base_url.as_ref(), reach, sender, &mut faults);
     let endpoint = base_url.as_deref();
-    check_settings(&wanted.settings, platform, endpoint, sender, &mut faults);
+    let read = check_settings(&wanted.settings, platform, endpoint, sender, &mut faults);
+    let topics = match read {
+        Some(read) => check_topics(read.as_ref(), wanted.topics, &mut faults),
+        None => wanted.topics,
+    };
     if !faults.is_empty() {
         return Err(Unfit::Faults(faults.into_vec()));
     }
@@ -88,7 +93,7 @@ pub fn new_destination(
         settings_sealed: sealed.map_err(Unfit::Seal)?,
         base_url_anywhere: base_url.is_some() && reach == Reach::Anywhere,
         base_url,
-        topics: some_topics(wanted.topics),
+        topics: some_topics(topics),
         policy: wanted.policy,
         created_at: clock.now(),
         paused_at: None,
@@ -112,15 +117,24 @@ pub fn changed_destination(
         let named = changes.base_url.as_ref().and_then(Option::as_ref);
         check_base_url(named, reach, sender, &mut faults);
     }
+    let mut read = None;
     if let Some(settings) = &changes.settings {
         match before.platform.parse::<Name>() {
             Ok(platform) => {
                 let endpoint = base_url.as_ref().unwrap_or(&before.base_url).as_deref();
-                check_settings(settings, platform, endpoint, sender, &mut faults);
+                read = check_settings(settings, platform, endpoint, sender, &mut faults);
             }
             Err(unknown) => faults.add("platform", "unknown_platform", unknown.to_string()),
         }
     }
+    let topics = changes.topics.map(|topics| {
+        let kept = || lane::read(before, sealer).map(|(_, platform)| platform);
+        match read.or_else(kept) {
+            Some(platform) => check_topics(platform.as_ref(), topics, &mut faults),
+            // Settings that nobody can read are sent to nobody, whatever the topics are called.
+            None => topics,
+        }
+    });
     if !faults.is_empty() {
         return Err(Unfit::Faults(faults.into_vec()));
     }
@@ -132,7 +146,7 @@ pub fn changed_destination(
         settings_sealed: sealed.transpose().map_err(Unfit::Seal)?,
         base_url,
         reach,
-        topics: changes.topics.map(some_topics),
+        topics: topics.map(some_topics),
         policy: changes.policy,
     })
 }
@@ -154,6 +168,22 @@ fn check_base_url(base_url: Option<&Url>, reach: Reach, sender: &Sender, faults:
     }
 }
 
+/// The names of the topics' events as the platform takes them; every one that it does not take is a fault.
+fn check_topics(platform: &dyn Platform, topics: Topics, faults: &mut Faults) -> Topics {
+    let mut named = |(sent, name): (String, Option<String>)| {
+        let (Some(asked), Ok(topic)) = (&name, sent.parse::<Topic>()) else {
+            return (sent, name);
+        };
+        // What is not taken at all needs no name.
+        let taken = platform
+            .event_name(topic, None)
+            .and_then(|_own| platform.rename(topic, asked));
+        let taken = taken.map_err(|no| faults.add(format!("topics.{sent}"), no.code, no.reason));
+        (sent, taken.ok())
+    };
+    topics.into_iter().map(&mut named).collect()
+}
+
 /// Reads the settings, and looks where they lead.
 fn check_settings(
     settings: &SecretString,
@@ -161,13 +191,14 @@ fn check_settings(
     base_url: Option<&str>,
     sender: &Sender,
     faults: &mut Faults,
-) {
+) -> Option<Box<dyn Platform>> {
     // What the parser says may quote the text: a secret.
     let json = match serde_json::from_str(settings.expose_secret()) {
         Ok(json) => json,
         Err(error) => {
             let message = format!("are no JSON: line {}, column {}", error.line(), error.column());
-            return faults.add("settings", "invalid_json", message);
+            faults.add("settings", "invalid_json", message);
+            return None;
         }
     };
     let read = match platform.read(&json) {
@@ -180,7 +211,7 @@ fn check_settings(
                 };
                 faults.add(field, fault.code, fault.message);
             }
-            return;
+            return None;
         }
     };
     // Where a base URL stands in, it is the one that is sent to.
@@ -193,6 +224,7 @@ fn check_settings(
     if address.is_some_and(|url| !sender.may_lead_to(&url, Reach::Public)) {
         faults.add("settings.url", "address_not_public", NOT_PUBLIC);
     }
+    Some(read)
 }
 
 /// A base URL: http or https, a path may be part of it.
@@ -383,6 +415,23 @@ mod tests {
         assert_eq!(fields, ["settings"]);
         assert!(after.settings(&sealer()).unwrap().expose_secret().contains("new"));
         assert_eq!(after.reach(), Reach::Anywhere);
+    }
+
+    #[test]
+    fn names_of_events_are_checked_when_they_are_changed_too() {
+        let plain = sender(&[], BTreeMap::new());
+        let settings = json!({ "pixel_id": "1", "token": "t" });
+        let before = made((Name::Snapchat, settings), None, Reach::Public, &plain).unwrap();
+        let edit = |name: &str| {
+            let changes = Changes {
+                topics: Some(Topics::from([("lead".to_owned(), Some(name.to_owned()))])),
+                ..Changes::default()
+            };
+            changed_destination(&before, changes, Reach::Public, &plain, &sealer()).map_err(of)
+        };
+        assert_eq!(edit("Enquiry").unwrap_err(), ["topics.lead unsupported_name"]);
+        let topics = edit("start_trial").unwrap().topics.flatten().unwrap();
+        assert_eq!(topics["lead"].as_deref(), Some("START_TRIAL"));
     }
 
     #[test]

@@ -22,18 +22,6 @@ use crate::platform::clock::Clock;
 use crate::platform::db;
 use crate::platform::secrets::Sealer;
 
-/// Members of a platform's event that hold the visitor's address or browser: not the sender's to see.
-const VISITORS_OWN: [&str; 8] = [
-    "client_ip_address",
-    "client_user_agent",
-    "ip",
-    "ipAddress",
-    "ip_address",
-    "userAgent",
-    "user_agent",
-    "clientIpAddress",
-];
-
 /// What would become of a conversion at a destination.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct Preview {
@@ -48,7 +36,7 @@ pub struct Preview {
     /// Why not.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<&'static str>,
-    /// The event as it would be sent, identifiers hashed, the visitor's address and browser masked.
+    /// The event as it would be sent, identifiers hashed; what would tell of the visitor in clear is masked.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub payload: Option<Value>,
     /// What would be left out of it, and why.
@@ -225,12 +213,12 @@ fn one(target: Target, facts: &Facts, parcel: Option<&Parcel>, now: DateTime<Utc
             preview.state = State::Expired;
             preview.reason = Some(Reason::TooOld.as_str());
         }
-        (Planned::Queued { .. }, Some((_, platform)), Some(parcel)) => {
+        (Planned::Queued { .. }, Some((name, platform)), Some(parcel)) => {
             let renamed = super::lane::renamed(&destination.topics, parcel);
             match platform.prepare_as(parcel, renamed, now) {
                 Ok(event) => {
                     let json = serde_json::from_str(event.json()).unwrap_or_default();
-                    preview.payload = Some(masked(json));
+                    preview.payload = Some(name.masked(json));
                     preview.notes = event
                         .notes
                         .iter()
@@ -246,21 +234,4 @@ fn one(target: Target, facts: &Facts, parcel: Option<&Parcel>, now: DateTime<Utc
         (Planned::Queued { .. }, ..) => preview.reason = Some(Reason::Unreadable.as_str()),
     }
     preview
-}
-
-/// Without the visitor's address and browser, at any depth.
-fn masked(value: Value) -> Value {
-    match value {
-        Value::Object(members) => Value::Object(
-            members
-                .into_iter()
-                .map(|(name, value)| match VISITORS_OWN.contains(&name.as_str()) {
-                    true => (name, Value::from(crate::domain::personal::MASK)),
-                    false => (name, masked(value)),
-                })
-                .collect(),
-        ),
-        Value::Array(items) => Value::Array(items.into_iter().map(masked).collect()),
-        other => other,
-    }
 }

@@ -8,6 +8,10 @@ use chrono::TimeDelta;
 const FIRST: TimeDelta = TimeDelta::seconds(10);
 /// Between two tries, at most.
 const LONGEST: TimeDelta = TimeDelta::hours(1);
+/// Longest wait that a platform may ask for.
+const MOST_ASKED: TimeDelta = TimeDelta::hours(24);
+/// Tries that end in the same code that nobody has documented, about an hour of them: then it counts as a refusal.
+pub const UNCLEAR_TRIES: i32 = 10;
 /// Failures in a row that open the breaker.
 const FAILURES: u32 = 5;
 /// How long it stays open the first time; twice as long each time after.
@@ -22,7 +26,9 @@ pub fn wait(attempts: i32, retry_after: Option<Duration>, jitter: f64) -> TimeDe
     let part = 0.5 + 0.5 * jitter.clamp(0.0, 1.0);
     let own = TimeDelta::milliseconds((whole.num_milliseconds() as f64 * part) as i64);
     let asked = retry_after.and_then(|asked| TimeDelta::from_std(asked).ok());
-    asked.map_or(own, |asked| asked.clamp(TimeDelta::seconds(1), LONGEST).max(own))
+    asked.map_or(own, |asked| {
+        asked.clamp(TimeDelta::seconds(1), MOST_ASKED).max(own)
+    })
 }
 
 /// Keeps a lane from asking a platform that does not work.
@@ -32,7 +38,7 @@ pub struct Breaker {
 }
 
 impl Breaker {
-    /// It answered, whatever it said.
+    /// It works, whatever it said.
     pub fn answered(&mut self) {
         self.failures = 0;
     }
@@ -42,6 +48,11 @@ impl Breaker {
         self.failures = self.failures.saturating_add(1);
         let doublings = self.failures.checked_sub(FAILURES)?.min(10);
         Some((OPEN_FIRST * 2u32.pow(doublings)).min(OPEN_LONGEST))
+    }
+
+    /// Whether it failed when it was last asked.
+    pub fn is_failing(&self) -> bool {
+        self.failures > 0
     }
 
     /// Whether only a single event should be risked.
@@ -69,7 +80,8 @@ mod tests {
             (seconds(0, None, 1.0), 10),
             (seconds(1, Some(120), 1.0), 120),
             (seconds(1, Some(0), 1.0), 10),
-            (seconds(1, Some(1_000_000), 1.0), 3600),
+            (seconds(1, Some(21_600), 1.0), 21_600),
+            (seconds(1, Some(1_000_000), 1.0), 86_400),
             (seconds(9, Some(1), 1.0), 2560),
         ];
         for (found, expected) in table {

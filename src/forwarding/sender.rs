@@ -237,6 +237,7 @@ impl Sender {
             url,
             headers,
             body,
+            most_read: request.most_answer,
         };
         self.outbound.send(request, reach).await
     }
@@ -248,6 +249,7 @@ pub fn reading(answer: &outbound::Answer, now: DateTime<Utc>) -> Answer<'_> {
         status: answer.status,
         headers: &answer.headers,
         body: &answer.body,
+        cut: answer.cut,
         now,
     }
 }

@@ -97,6 +97,8 @@ pub enum Reason {
     TooOld,
     /// The platform refuses this event.
     Refused,
+    /// It was tried for as long as is tried, and the platform never took it.
+    GaveUp,
     /// The purchase that a refund adjusts never reached the platform.
     PurchaseNotDelivered,
     /// Something that the event needs can no longer be read.
@@ -117,6 +119,7 @@ impl Reason {
             Self::NoIdentifiers => "no_identifiers",
             Self::TooOld => "too_old",
             Self::Refused => "refused",
+            Self::GaveUp => "gave_up",
             Self::PurchaseNotDelivered => "purchase_not_delivered",
             Self::Unreadable => "unreadable",
         }

@@ -189,22 +189,29 @@ impl<'a> Columns<'a> {
     }
 }
 
-/// Destinations that have something due and are not paused, or were taken away with something queued, each with its property; at most `most`. One look-up for each.
+/// Destinations that have something due and are not paused, or were taken away with something queued, each with its property; at most `most`,
+/// and none of `but`. Whose oldest has waited longest comes first. Two look-ups for each.
 pub async fn with_something_due(
     conn: &mut PgConnection,
     now: DateTime<Utc>,
+    but: &[Uuid],
     most: i64,
 ) -> Result<Vec<(Uuid, Uuid)>, sqlx::Error> {
     let rows = sqlx::query!(
         "select d.property_id, d.destination_id from destinations d
-         where (d.paused_at is null or d.removed_at is not null) and exists (
-             select from deliveries x where x.property_id = d.property_id and x.destination_id = d.destination_id
-               and x.state = 'queued' and x.due_at <= $1
-             union all
-             select from deliveries x where x.property_id = d.property_id and x.destination_id = d.destination_id
-               and x.later is not null and x.due_at <= $1)
-         limit $2",
+         left join lateral (
+             select due_at from deliveries x where x.property_id = d.property_id and x.destination_id = d.destination_id
+               and x.state = 'queued' and x.due_at <= $1 order by x.due_at limit 1
+         ) q on true
+         left join lateral (
+             select due_at from deliveries x where x.property_id = d.property_id and x.destination_id = d.destination_id
+               and x.later is not null and x.due_at <= $1 and d.removed_at is null order by x.due_at limit 1
+         ) l on true
+         where (d.paused_at is null or d.removed_at is not null) and d.destination_id <> all($2)
+           and (q.due_at is not null or l.due_at is not null)
+         order by least(q.due_at, l.due_at) limit $3",
         now,
+        but,
         most,
     )
     .fetch_all(conn)
@@ -213,6 +220,48 @@ pub async fn with_something_due(
         .into_iter()
         .map(|row| (row.property_id, row.destination_id))
         .collect())
+}
+
+/// How far behind destinations are.
+#[derive(Debug, Clone, Copy)]
+pub struct Due {
+    /// Since when the oldest delivery has been due, at those that are not paused.
+    pub oldest: Option<DateTime<Utc>>,
+    /// Destinations that are paused.
+    pub paused: i64,
+}
+
+/// How far behind all destinations are. One look-up for each.
+pub async fn due(conn: &mut PgConnection, now: DateTime<Utc>) -> Result<Due, sqlx::Error> {
+    sqlx::query_as!(
+        Due,
+        r#"select min(q.due_at) as oldest, count(*) filter (where d.paused_at is not null) as "paused!" from destinations d
+           left join lateral (
+               select due_at from deliveries x where x.property_id = d.property_id and x.destination_id = d.destination_id
+                 and x.state = 'queued' and x.due_at <= $1 and d.paused_at is null order by x.due_at limit 1
+           ) q on true
+           where d.removed_at is null"#,
+        now,
+    )
+    .fetch_one(conn)
+    .await
+}
+
+/// Which of these destinations, by property and id, nothing is to be sent to: they are paused, or gone.
+pub async fn out_of_use(
+    conn: &mut PgConnection,
+    destinations: &[(Uuid, Uuid)],
+) -> Result<Vec<Uuid>, sqlx::Error> {
+    sqlx::query_scalar!(
+        r#"select w.destination_id as "destination_id!" from unnest($1::uuid[], $2::uuid[]) as w(property_id, destination_id)
+           where not exists (
+               select from destinations d where d.property_id = w.property_id and d.destination_id = w.destination_id
+                 and d.paused_at is null and d.removed_at is null)"#,
+        &destinations.iter().map(|(property_id, _)| *property_id).collect::<Vec<_>>(),
+        &destinations.iter().map(|(_, destination_id)| *destination_id).collect::<Vec<_>>(),
+    )
+    .fetch_all(conn)
+    .await
 }
 
 /// A delivery in a worker's hands.
@@ -224,37 +273,98 @@ pub struct Claimed {
     pub attempts: i32,
     /// Until when it may be sent.
     pub deliver_by: DateTime<Utc>,
+    /// The code of the try before.
+    pub code: Option<String>,
 }
 
-/// Takes up to `most` of what is due at a destination; it is lost to the worker at `until`, and due again.
+/// How much is claimed, at most.
+#[derive(Debug, Clone, Copy)]
+pub struct Room {
+    /// Deliveries.
+    pub events: i64,
+    /// Bytes that their conversions have together; one goes in any case.
+    pub bytes: i64,
+}
+
+/// Takes what is due at a destination, as much as there is room for; it is lost to the worker at `until`, and due again. Where the oldest was in
+/// the hands of one that never settled it, fewer are taken, the more often that happened: should it be at fault, it soon is alone.
 pub async fn claim(
     conn: &mut PgConnection,
     property_id: Uuid,
     destination_id: Uuid,
     lease: Uuid,
     (now, until): (DateTime<Utc>, DateTime<Utc>),
-    most: i64,
+    room: Room,
 ) -> Result<Vec<Claimed>, sqlx::Error> {
     sqlx::query_as!(
         Claimed,
-        r#"with due as (
-               select property_id, event_id, destination_id from deliveries
+        r#"with oldest as (
+               select lease, attempts from deliveries
                where property_id = $1 and destination_id = $2 and state = 'queued' and due_at <= $4
-               order by due_at limit $6 for update skip locked
+               order by due_at limit 1
+           ), due as (
+               select property_id, event_id, destination_id, due_at from deliveries
+               where property_id = $1 and destination_id = $2 and state = 'queued' and due_at <= $4
+               order by due_at
+               limit (select case when lease is null then $6::bigint else greatest($6::bigint >> least(2 * attempts, 62), 1) end from oldest)
+               for update skip locked
+           ), sized as (
+               select due.*, sum(c.bytes) over (order by due.due_at, due.event_id) - c.bytes as bytes_before from due
+               cross join lateral (
+                   select coalesce(max(
+                       case when pg_column_compression(payload) is null then pg_column_size(payload) else octet_length(payload::text) end
+                           + coalesce(pg_column_size(personal_sealed), 0)), 0) as bytes
+                   from conversions where property_id = $1 and event_id = due.event_id
+               ) c
            )
            update deliveries d set lease = $3, due_at = $5, attempts = d.attempts + 1
-           from due
-           where d.property_id = due.property_id and d.event_id = due.event_id and d.destination_id = due.destination_id
-           returning d.event_id, d.attempts, coalesce(d.deliver_by, $5) as "deliver_by!""#,
+           from sized
+           where d.property_id = sized.property_id and d.event_id = sized.event_id and d.destination_id = sized.destination_id
+             and sized.bytes_before < $7
+           returning d.event_id, d.attempts, coalesce(d.deliver_by, $5) as "deliver_by!", d.code"#,
         property_id,
         destination_id,
         lease,
         now,
         until,
-        most,
+        room.events,
+        room.bytes,
     )
     .fetch_all(conn)
     .await
+}
+
+/// Moves the end of a lease, of all that is still under it. How many that are.
+pub async fn move_end(
+    conn: &mut PgConnection,
+    property_id: Uuid,
+    destination_id: Uuid,
+    lease: Uuid,
+    (from, to): (DateTime<Utc>, DateTime<Utc>),
+) -> Result<u64, sqlx::Error> {
+    let done = sqlx::query!(
+        "update deliveries set due_at = $5
+         where property_id = $1 and destination_id = $2 and state = 'queued' and due_at = $4 and lease = $3",
+        property_id,
+        destination_id,
+        lease,
+        from,
+        to,
+    )
+    .execute(conn)
+    .await?;
+    Ok(done.rows_affected())
+}
+
+/// Whether anything may be sent to a destination.
+pub async fn is_in_use(
+    conn: &mut PgConnection,
+    property_id: Uuid,
+    destination_id: Uuid,
+) -> Result<bool, sqlx::Error> {
+    Ok(out_of_use(conn, &[(property_id, destination_id)])
+        .await?
+        .is_empty())
 }
 
 /// What became of a delivery that was in a worker's hands.
@@ -309,7 +419,7 @@ impl Settled {
     }
 }
 
-/// Settles deliveries that are still in the worker's hands. How many were.
+/// Settles deliveries that are still in the worker's hands. How many were. What was tried has the last answer's code and words, and no earlier's.
 pub async fn settle(
     conn: &mut PgConnection,
     property_id: Uuid,
@@ -322,11 +432,15 @@ pub async fn settle(
         return Ok(0);
     }
     let notes = |settled: &Settled| (!settled.notes.is_empty()).then(|| settled.notes.join("\n"));
+    // Postgres takes no text with NUL in it, and what a platform says must not keep its answer from being noted.
+    let said = |text: &Option<String>| text.as_ref().map(|text| text.replace('\0', ""));
     let done = sqlx::query!(
         r#"update deliveries d set state = t.state, reason = t.reason, due_at = coalesce(t.due_at, d.due_at), lease = null,
                sent_at = coalesce(t.sent_at, d.sent_at), attempts = d.attempts - t.untried::int,
                settled_at = case when t.state = 'queued' then null else $16::timestamptz end,
-               http_status = coalesce(t.http_status, d.http_status), code = coalesce(t.code, d.code), answer = coalesce(t.answer, d.answer),
+               http_status = case when t.untried then coalesce(t.http_status, d.http_status) else t.http_status end,
+               code = case when t.untried then coalesce(t.code, d.code) else t.code end,
+               answer = case when t.untried then coalesce(t.answer, d.answer) else t.answer end,
                request_id = coalesce(t.request_id, d.request_id), payload_sealed = coalesce(t.payload, d.payload_sealed),
                notes = coalesce(string_to_array(t.notes, E'\n'), d.notes), later = t.later
            from unnest($4::uuid[], $5::text[], $6::text[], $7::timestamptz[], $8::timestamptz[], $9::boolean[], $10::smallint[], $11::text[],
@@ -348,20 +462,20 @@ pub async fn settle(
         &settled.iter().map(|s| s.sent_at).collect::<Vec<_>>() as &[Option<DateTime<Utc>>],
         &settled.iter().map(|s| s.untried).collect::<Vec<_>>(),
         &settled.iter().map(|s| s.http_status).collect::<Vec<_>>() as &[Option<i16>],
-        &settled.iter().map(|s| s.code.as_deref()).collect::<Vec<_>>() as &[Option<&str>],
-        &settled.iter().map(|s| s.answer.as_deref()).collect::<Vec<_>>() as &[Option<&str>],
-        &settled.iter().map(|s| s.request_id.as_deref()).collect::<Vec<_>>() as &[Option<&str>],
+        &settled.iter().map(|s| said(&s.code)).collect::<Vec<_>>() as &[Option<String>],
+        &settled.iter().map(|s| said(&s.answer)).collect::<Vec<_>>() as &[Option<String>],
+        &settled.iter().map(|s| said(&s.request_id)).collect::<Vec<_>>() as &[Option<String>],
         &settled.iter().map(|s| s.payload.as_deref()).collect::<Vec<_>>() as &[Option<&[u8]>],
         &settled.iter().map(notes).collect::<Vec<_>>() as &[Option<String>],
         now,
-        &settled.iter().map(|s| s.later.as_deref()).collect::<Vec<_>>() as &[Option<&str>],
+        &settled.iter().map(|s| said(&s.later)).collect::<Vec<_>>() as &[Option<String>],
     )
     .execute(conn)
     .await?;
     Ok(done.rows_affected())
 }
 
-/// Suppresses a bounded number of what is queued at a destination; how many.
+/// Suppresses a bounded number of what is queued at a destination and in no worker's hands; how many.
 pub async fn suppress_queued(
     conn: &mut PgConnection,
     property_id: Uuid,
@@ -371,8 +485,9 @@ pub async fn suppress_queued(
 ) -> Result<u64, sqlx::Error> {
     let done = sqlx::query!(
         "update deliveries d set state = 'suppressed', reason = $3, settled_at = $4, lease = null
-         where d.property_id = $1 and d.destination_id = $2 and d.state = 'queued' and d.event_id in (
+         where d.property_id = $1 and d.destination_id = $2 and d.state = 'queued' and (d.lease is null or d.due_at <= $4) and d.event_id in (
              select event_id from deliveries where property_id = $1 and destination_id = $2 and state = 'queued'
+               and (lease is null or due_at <= $4)
              order by due_at limit 5000)",
         property_id,
         destination_id,

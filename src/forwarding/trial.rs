@@ -108,6 +108,8 @@ pub async fn try_out(
             tried.detail = detail;
         }
         Verdict::Retry { code, .. }
+        | Verdict::Unclear { code, .. }
+        | Verdict::NotYet { code, .. }
         | Verdict::UserDataRefused { code }
         | Verdict::Credentials { code, .. } => tried.code = Some(code),
     }

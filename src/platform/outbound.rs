@@ -2,6 +2,7 @@
 //! read up to a limit and within a time, and where the address was chosen by a user it must be a public one.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,8 +17,6 @@ use reqwest::{Client, Method, Url};
 const CONNECT_WITHIN: Duration = Duration::from_secs(5);
 /// For the whole answer.
 const ANSWER_WITHIN: Duration = Duration::from_secs(20);
-/// Bytes of an answer that are read; the rest is cut.
-const MOST_READ: usize = 64 * 1024;
 
 /// A request as it is to be sent.
 #[derive(Debug)]
@@ -30,6 +29,8 @@ pub struct Request {
     pub headers: HeaderMap,
     /// The body.
     pub body: Bytes,
+    /// Bytes of the answer that are read; the rest is cut.
+    pub most_read: usize,
 }
 
 /// An answer, as far as it was read.
@@ -39,8 +40,10 @@ pub struct Answer {
     pub status: u16,
     /// The headers.
     pub headers: HeaderMap,
-    /// The beginning of the body.
+    /// The body, or the beginning of it.
     pub body: Bytes,
+    /// Whether the body went on.
+    pub cut: bool,
 }
 
 /// Which addresses a request may go to.
@@ -77,11 +80,17 @@ pub struct Outbound {
     anywhere: Client,
     public: Client,
     allowed: Arc<[IpNet]>,
+    within: Duration,
 }
 
 impl Outbound {
     /// `allowed` are ranges that count as public.
     pub fn new(allowed: &[IpNet]) -> Result<Self, NoClient> {
+        Self::with(allowed, look_up, ANSWER_WITHIN)
+    }
+
+    /// The same, which looks names up in its own way, and waits for an answer no longer than `within`.
+    fn with(allowed: &[IpNet], look_up: LookUp, within: Duration) -> Result<Self, NoClient> {
         // Another part of the process may have chosen already: the choice is the same.
         let _chosen_before = rustls::crypto::ring::default_provider().install_default();
         let allowed: Arc<[IpNet]> = allowed.into();
@@ -90,17 +99,19 @@ impl Outbound {
                 .redirect(Policy::none())
                 .no_proxy()
                 .connect_timeout(CONNECT_WITHIN)
-                .timeout(ANSWER_WITHIN)
+                .timeout(within)
                 .pool_max_idle_per_host(16)
                 .user_agent(concat!("TrustData/", env!("CARGO_PKG_VERSION")))
         };
         let resolver = PublicOnly {
             allowed: Arc::clone(&allowed),
+            look_up,
         };
         Ok(Self {
             anywhere: client().build()?,
             public: client().dns_resolver(Arc::new(resolver)).build()?,
             allowed,
+            within,
         })
     }
 
@@ -121,10 +132,12 @@ impl Outbound {
                 .send()
                 .await?;
             let (status, headers) = (answer.status().as_u16(), answer.headers().clone());
-            let mut body = BytesMut::new();
+            let (mut body, mut cut) = (BytesMut::new(), false);
             while let Some(chunk) = answer.chunk().await? {
-                body.extend_from_slice(&chunk[..chunk.len().min(MOST_READ - body.len())]);
-                if body.len() == MOST_READ {
+                let room = request.most_read.saturating_sub(body.len());
+                body.extend_from_slice(&chunk[..chunk.len().min(room)]);
+                if chunk.len() > room {
+                    cut = true;
                     break;
                 }
             }
@@ -132,10 +145,11 @@ impl Outbound {
                 status,
                 headers,
                 body: body.freeze(),
+                cut,
             })
         };
         // The client's own limit is one for each read; this one is for all of it.
-        match tokio::time::timeout(ANSWER_WITHIN, sending).await {
+        match tokio::time::timeout(self.within, sending).await {
             Err(_elapsed) => Err(SendError::TimedOut),
             Ok(answer) => answer.map_err(|error| sort(&error)),
         }
@@ -181,6 +195,17 @@ fn sort(error: &reqwest::Error) -> SendError {
 /// changes.
 struct PublicOnly {
     allowed: Arc<[IpNet]>,
+    look_up: LookUp,
+}
+
+/// How a name's addresses are found out.
+type LookUp = fn(Name) -> Pin<Box<dyn Future<Output = std::io::Result<Vec<SocketAddr>>> + Send>>;
+
+fn look_up(name: Name) -> Pin<Box<dyn Future<Output = std::io::Result<Vec<SocketAddr>>> + Send>> {
+    Box::pin(async move {
+        let found = tokio::net::lookup_host((name.as_str(), 0)).await?;
+        Ok(found.collect())
+    })
 }
 
 /// None of a name's addresses is public.
@@ -191,9 +216,11 @@ struct NotPublic;
 impl Resolve for PublicOnly {
     fn resolve(&self, name: Name) -> Resolving {
         let allowed = Arc::clone(&self.allowed);
+        let found = (self.look_up)(name);
         Box::pin(async move {
-            let found = tokio::net::lookup_host((name.as_str(), 0)).await?;
+            let found = found.await?;
             let public: Vec<SocketAddr> = found
+                .into_iter()
                 .filter(|address| is_allowed(address.ip(), &allowed))
                 .collect();
             match public.is_empty() {
@@ -258,6 +285,8 @@ mod tests {
 
     use super::*;
 
+    const MOST_READ: usize = 64 << 10;
+
     #[test]
     fn public_addresses() {
         let table = [
@@ -297,6 +326,7 @@ mod tests {
             url: url.parse().unwrap(),
             headers: HeaderMap::new(),
             body: Bytes::new(),
+            most_read: MOST_READ,
         }
     }
 
@@ -366,15 +396,102 @@ mod tests {
 
     #[tokio::test]
     async fn an_answer_without_end_is_cut() {
+        let outbound = Outbound::new(&[]).unwrap();
+        // A length that is a lie, chunks without end, and no length at all.
+        let heads: [(&str, &[u8]); 3] = [
+            (
+                "HTTP/1.1 200 OK\r\ncontent-length: 1073741824\r\n\r\n",
+                &[b'x'; 8192],
+            ),
+            (
+                "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n",
+                b"5\r\nxxxxx\r\n",
+            ),
+            ("HTTP/1.1 200 OK\r\n\r\n", b"xxxxxxx"),
+        ];
+        for (head, body) in heads {
+            let port = endless(head, body).await;
+            let request = get(&format!("http://127.0.0.1:{port}/"));
+            let answer = outbound.send(request, Reach::Anywhere).await.unwrap();
+            assert_eq!((answer.body.len(), answer.cut), (MOST_READ, true), "{head}");
+        }
+    }
+
+    #[tokio::test]
+    async fn an_answer_of_the_very_limit_is_whole() {
+        let port = endless("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok", b"").await;
+        let outbound = Outbound::new(&[]).unwrap();
+        for (most_read, expected) in [(3, ("ok", false)), (2, ("ok", false)), (1, ("o", true))] {
+            let request = Request {
+                most_read,
+                ..get(&format!("http://127.0.0.1:{port}/"))
+            };
+            let answer = outbound.send(request, Reach::Anywhere).await.unwrap();
+            assert_eq!(
+                (&answer.body[..], answer.cut),
+                (expected.0.as_bytes(), expected.1)
+            );
+        }
+    }
+
+    /// A server that writes `head`, and then a byte now and then: never long enough without one to be idle.
+    async fn dripping(head: &'static str) -> u16 {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                tokio::spawn(async move {
+                    let _request = stream.read(&mut [0; 4096]).await;
+                    let mut written = stream.write_all(head.as_bytes()).await;
+                    while written.is_ok() {
+                        tokio::time::sleep(Duration::from_millis(5)).await;
+                        written = stream.write_all(b"x").await;
+                    }
+                });
+            }
+        });
+        port
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_drips_is_given_up() {
+        let outbound = Outbound::with(&[], look_up, Duration::from_millis(300)).unwrap();
+        for head in [
+            "HTTP/1.1 200 OK\r\ncontent-length: 100000\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nx-long: ",
+        ] {
+            let port = dripping(head).await;
+            let request = get(&format!("http://127.0.0.1:{port}/"));
+            let given_up = outbound.send(request, Reach::Anywhere).await;
+            assert_eq!(given_up.unwrap_err(), SendError::TimedOut, "{head}");
+        }
+    }
+
+    /// A name that leads to a place that is allowed when it is looked up first, and to a private one from then on.
+    #[tokio::test]
+    async fn a_name_that_changes_its_mind_is_found_out() {
+        use std::sync::atomic::{AtomicUsize, Ordering};
+        static ASKED: AtomicUsize = AtomicUsize::new(0);
+        fn rebinding(_name: Name) -> Pin<Box<dyn Future<Output = std::io::Result<Vec<SocketAddr>>> + Send>> {
+            let ip = match ASKED.fetch_add(1, Ordering::SeqCst) {
+                0 => [127, 0, 0, 1],
+                _ => [127, 0, 0, 2],
+            };
+            Box::pin(async move { Ok(vec![SocketAddr::from((ip, 0))]) })
+        }
+        // The connection is not kept, so that the next request has to ask.
         let port = endless(
-            "HTTP/1.1 200 OK\r\ncontent-length: 1073741824\r\n\r\n",
-            &[b'x'; 8192],
+            "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 2\r\n\r\nok",
+            b"",
         )
         .await;
-        let outbound = Outbound::new(&[]).unwrap();
-        let answer = outbound
-            .send(get(&format!("http://127.0.0.1:{port}/")), Reach::Anywhere)
-            .await;
-        assert_eq!(answer.unwrap().body.len(), MOST_READ);
+        let allowed = ["127.0.0.1/32".parse().unwrap()];
+        let outbound = Outbound::with(&allowed, rebinding, ANSWER_WITHIN).unwrap();
+        let url = format!("http://hooks.shop.example:{port}/");
+        let first = outbound.send(get(&url), Reach::Public).await.unwrap();
+        assert_eq!(first.status, 200);
+        let second = outbound.send(get(&url), Reach::Public).await;
+        assert_eq!(second.unwrap_err(), SendError::NotPublic);
+        assert_eq!(ASKED.load(Ordering::SeqCst), 2);
     }
 }

@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use chrono::{DateTime, NaiveDate, NaiveTime, TimeDelta, Utc};
+use chrono::{DateTime, Datelike as _, NaiveDate, NaiveTime, TimeDelta, Utc};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -66,6 +66,11 @@ impl FromStr for Model {
             .find(|model| model.as_str() == text)
             .ok_or(UnknownModel)
     }
+}
+
+/// Whether a day is of the years that databases and people agree about. Others cannot be counted with.
+pub fn is_common(day: NaiveDate) -> bool {
+    (1970..=9999).contains(&day.year())
 }
 
 /// Whole days in UTC, the last one not in it.

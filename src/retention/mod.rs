@@ -132,8 +132,10 @@ impl Sum {
     async fn delete(&mut self, pool: &PgPool, pace: &Pace, times: &Times, kind: Kind) {
         let mut more = true;
         while more {
-            pace.turn().await;
-            match part(pool, times, kind).await {
+            let turn = pace.turn().await;
+            let done = part(pool, times, kind).await;
+            drop(turn);
+            match done {
                 Ok(part) => {
                     self.rows += part.rows;
                     more = part.more;

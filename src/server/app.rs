@@ -46,8 +46,8 @@ pub struct App {
     pub writers: Writers,
     /// Tasks that end by themselves once nothing is left to write.
     pub draining: JoinSet<()>,
-    /// Tells those that they are to end.
-    stop: CancellationToken,
+    /// Tells those, and what never ends by itself, that they are to end.
+    pub stop: CancellationToken,
     /// Tasks that run until they are stopped.
     pub endless: JoinSet<()>,
 }
@@ -96,15 +96,18 @@ impl App {
         .await?;
         endless.spawn(listening);
         let background = db::background_pool(&config.database)?;
-        let pace = Arc::new(Pace::behind(recorder.depth()));
+        let pace = || {
+            let waiting = recorder.depth();
+            Pace::behind(move || waiting.events())
+        };
         endless.spawn(background::retention(
             background.clone(),
             clock.clone(),
-            Arc::clone(&pace),
+            pace(),
             Arc::clone(&salts),
         ));
         endless.spawn(background::late_matches(background.clone(), clock.clone()));
-        endless.spawn(background::report_sums(background.clone(), Arc::clone(&pace)));
+        endless.spawn(background::report_sums(background.clone(), pace()));
         endless.spawn(background::gauges(
             pool.clone(),
             recorder.clone(),
@@ -121,7 +124,8 @@ impl App {
             sender: sender.clone(),
             sealer: sealer.clone(),
             clock: clock.clone(),
-            pace,
+            pace: pace(),
+            fan_out_pace: pace(),
             stop: stop.clone(),
         };
         draining.spawn(forwarding::run(Arc::new(context), bell, config.forwarding.lanes));

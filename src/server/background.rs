@@ -16,7 +16,7 @@ use crate::retention;
 use crate::sessions::tracking::Tracker;
 
 /// Deletes what is past its time, once an hour. Several instances may do it at once: the second finds nothing left.
-pub async fn retention(pool: PgPool, clock: Clock, pace: Arc<Pace>, salts: Arc<DailySalts>) {
+pub async fn retention(pool: PgPool, clock: Clock, pace: Pace, salts: Arc<DailySalts>) {
     let mut hourly = tokio::time::interval(Duration::from_secs(3600));
     loop {
         hourly.tick().await;
@@ -56,7 +56,7 @@ pub async fn late_matches(pool: PgPool, clock: Clock) {
 }
 
 /// Works what was recorded into the sums of the reports; all of it, each second.
-pub async fn report_sums(pool: PgPool, pace: Arc<Pace>) {
+pub async fn report_sums(pool: PgPool, pace: Pace) {
     let summed = metrics::counter!("trustdata_report_events_total");
     let mut tick = tokio::time::interval(Duration::from_secs(1));
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);

@@ -6,7 +6,7 @@ use axum::Router;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
-use tokio_util::sync::CancellationToken;
+use tokio::time::Instant;
 
 use super::app::App;
 use super::listen::{Limits, serve};
@@ -67,16 +67,14 @@ pub async fn run(config: Config, also: Router) -> Result<(), StartError> {
     // Before anybody is told that the service runs: a stop that comes at once is a stop like any other.
     let mut terminate = signal(SignalKind::terminate()).map_err(StartError::Signals)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(StartError::Signals)?;
-    let stop = CancellationToken::new();
-    // A quarter of the grace is kept for what the requests leave behind: settling and writing.
-    let (for_requests, for_the_rest) = (
-        config.server.shutdown_grace.mul_f32(0.75),
-        config.server.shutdown_grace.mul_f32(0.25),
-    );
+    // One word for all: listeners take no more, lanes claim no more, pages that are kept current end.
+    let stop = app.stop.clone();
+    let grace = config.server.shutdown_grace;
     let limits = Limits {
         connections: config.server.max_connections,
         head: config.server.read_timeout,
-        grace: for_requests,
+        // The rest is kept for what the requests leave behind: settling and writing.
+        grace: grace.mul_f32(0.75),
     };
     let mut listeners = JoinSet::new();
     listeners.spawn(serve(public, app.public.clone(), limits, stop.clone()));
@@ -98,10 +96,11 @@ pub async fn run(config: Config, also: Router) -> Result<(), StartError> {
         _ = app.draining.join_next() => true,
     };
     tracing::info!("stopping: no new connections, requests in flight are answered");
+    let over = Instant::now() + grace;
     stop.cancel();
     while listeners.join_next().await.is_some() {}
     // A connection that was cut off may still hold a queue open: what it waits for is settled or given up.
-    if tokio::time::timeout(for_the_rest, app.finish()).await.is_err() {
+    if tokio::time::timeout_at(over, app.finish()).await.is_err() {
         tracing::warn!("background work was cut off");
     }
     tracing::info!("stopped");

@@ -7,6 +7,7 @@ use axum::http::{HeaderMap, Method};
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::Value;
 
+use super::control::Later;
 use super::schema::{Fault, Shape, check};
 use super::webhook::WebhookKey;
 
@@ -24,6 +25,21 @@ pub(super) struct Stub {
     pub(super) trouble: fn(Trouble) -> Reply,
     /// The id by which the platform tells copies of an event.
     pub(super) event_id: fn(&Value) -> Option<&str>,
+    /// What a request is for.
+    pub(super) door: fn(&Got) -> Door,
+    /// What it says later of a request, as it was told, where it says anything later.
+    pub(super) later: Option<fn(&Got, &Later) -> Reply>,
+}
+
+/// What a request is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Door {
+    /// Events.
+    Events,
+    /// A fresh access token.
+    Token,
+    /// What became of a request.
+    Later,
 }
 
 /// A request.
@@ -170,6 +186,14 @@ impl Report {
                 self.credentials = Some("the access token has expired".to_owned());
             }
             Some(_) => {}
+        }
+    }
+
+    /// Notes a body that is larger than the platform takes.
+    pub(super) fn expect_bytes(&mut self, got: &Got, most: usize) {
+        if got.body.len() > most {
+            self.request
+                .push(Fault::new("body", &format!("must have at most {most} bytes")));
         }
     }
 

@@ -26,6 +26,22 @@ pub enum Mode {
     TokenExpired,
     /// A page of HTML, as an edge in trouble sends it.
     Html,
+    /// What became of a request, when it is asked: `later` says what.
+    Later,
+}
+
+/// What a platform says later of a request.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Later {
+    /// The platform's word for where the request stands.
+    pub status: String,
+    /// Events that were not used, by the platform's reason.
+    #[serde(default)]
+    pub errors: BTreeMap<String, u64>,
+    /// Events that were used with a remark, by the platform's reason.
+    #[serde(default)]
+    pub warnings: BTreeMap<String, u64>,
 }
 
 /// One order to one stub.
@@ -45,6 +61,9 @@ pub struct Setting {
     /// Of `partial`, the event that is refused; requests without it are answered as usual, and not counted.
     #[serde(default)]
     pub event_id: Option<String>,
+    /// Of `later`, what is said.
+    #[serde(default)]
+    pub later: Option<Later>,
 }
 
 fn once() -> u32 {

@@ -3,7 +3,7 @@
 use axum::http::Method;
 use serde_json::{Value, json};
 
-use super::check::{Got, Reply, Report, Stub, Trouble};
+use super::check::{Door, Got, Reply, Report, Stub, Trouble};
 use super::schema::{Fault, Kind, Shape, check, is_upper_pair, may, must};
 
 pub(super) const STUB: Stub = Stub {
@@ -13,6 +13,8 @@ pub(super) const STUB: Stub = Stub {
     answer,
     trouble,
     event_id: |event| event["params"]["transaction_id"].as_str(),
+    door: |_| Door::Events,
+    later: None,
 };
 
 const REQUEST: Shape = Shape {
@@ -84,7 +86,7 @@ fn is_name(text: &str) -> bool {
         && text
             .bytes()
             .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
-        && !["ga_", "google_", "firebase_"]
+        && !["ad_", "ga_", "google_", "firebase_"]
             .iter()
             .any(|prefix| text.starts_with(prefix))
         && !["app_remove", "first_open", "session_start", "user_engagement"].contains(&text)
@@ -158,6 +160,14 @@ fn rules(event: &Value, faults: &mut Vec<Fault>) {
         }
     }
     for item in params["items"].as_array().into_iter().flatten() {
+        let long = |value: &Value| value.as_str().is_some_and(|text| text.chars().count() > 100);
+        if item.as_object().is_some_and(|item| item.values().any(long)) {
+            faults.push(Fault::coded(
+                "items",
+                "have a value that is too long",
+                "VALUE_INVALID",
+            ));
+        }
         if item["item_id"].is_null() && item["item_name"].is_null() {
             faults.push(Fault::coded(
                 "items",

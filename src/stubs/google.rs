@@ -1,11 +1,14 @@
 //! Google Data Manager API, its token endpoint, and what it says of a request later.
 
+use std::collections::BTreeMap;
+
 use axum::http::Method;
 use chrono::{DateTime, TimeDelta};
 use serde_json::{Value, json};
 use url::form_urlencoded;
 
-use super::check::{Got, Reply, Report, Stub, Trouble};
+use super::check::{Door, Got, Reply, Report, Stub, Trouble};
+use super::control::Later;
 use super::schema::{Fault, Kind, Shape, check, is_digits, is_upper_pair, may, must};
 
 pub(super) const STUB: Stub = Stub {
@@ -15,6 +18,12 @@ pub(super) const STUB: Stub = Stub {
     answer,
     trouble,
     event_id: |event| event["transactionId"].as_str(),
+    door: |got| match call(got) {
+        Call::Token => Door::Token,
+        Call::Status => Door::Later,
+        Call::Ingest | Call::Unknown => Door::Events,
+    },
+    later: Some(later),
 };
 
 const REQUEST: Shape = Shape {
@@ -25,6 +34,7 @@ const REQUEST: Shape = Shape {
         may("encoding", Kind::OneOf(&["HEX", "BASE64"])),
         may("consent", Kind::Object(&CONSENT)),
         may("validateOnly", Kind::Bool),
+        may("encryptionInfo", Kind::Any),
     ],
 };
 
@@ -45,7 +55,17 @@ const DESTINATION: Shape = Shape {
 const ACCOUNT: Shape = Shape {
     open: false,
     members: &[
-        must("accountType", Kind::OneOf(&["GOOGLE_ADS", "DATA_PARTNER"])),
+        must(
+            "accountType",
+            Kind::OneOf(&[
+                "GOOGLE_ADS",
+                "DATA_PARTNER",
+                "GOOGLE_ANALYTICS_PROPERTY",
+                "DISPLAY_VIDEO_PARTNER",
+                "DISPLAY_VIDEO_ADVERTISER",
+                "FLOODLIGHT_CONFIG",
+            ]),
+        ),
         must("accountId", Kind::Form(is_digits, "must be made of digits")),
     ],
 };
@@ -68,6 +88,47 @@ const EVENT: Shape = Shape {
         may("consent", Kind::Object(&CONSENT)),
         may("eventDeviceInfo", Kind::Object(&DEVICE)),
         may("destinationReferences", Kind::Texts),
+        may("cartData", Kind::Object(&CART)),
+        may("customVariables", Kind::List(&VARIABLE)),
+        may("userProperties", Kind::Object(&PROPERTIES)),
+    ],
+};
+
+const CART: Shape = Shape {
+    open: false,
+    members: &[
+        may("merchantId", Kind::Text),
+        may("merchantFeedLabel", Kind::Text),
+        may("merchantFeedLanguageCode", Kind::Text),
+        may("transactionDiscount", Kind::Number),
+        may("couponCodes", Kind::Texts),
+        may("items", Kind::List(&ITEM)),
+    ],
+};
+
+const ITEM: Shape = Shape {
+    // More are documented than are listed.
+    open: true,
+    members: &[
+        may("merchantProductId", Kind::Text),
+        may("itemId", Kind::Text),
+        // 64-bit integers travel as text.
+        may("quantity", Kind::Form(is_digits, "must be an integer as text")),
+        may("unitPrice", Kind::Number),
+        may("conversionValue", Kind::Number),
+    ],
+};
+
+const VARIABLE: Shape = Shape {
+    open: false,
+    members: &[must("variable", Kind::Text), must("value", Kind::Text)],
+};
+
+const PROPERTIES: Shape = Shape {
+    open: false,
+    members: &[
+        may("customerType", Kind::OneOf(&["NEW", "RETURNING", "REENGAGED"])),
+        may("customerValueBucket", Kind::OneOf(&["LOW", "MEDIUM", "HIGH"])),
     ],
 };
 
@@ -80,6 +141,9 @@ const AD: Shape = Shape {
         may("dclid", Kind::Text),
         may("sessionAttributes", Kind::Text),
         may("landingPageDeviceInfo", Kind::Object(&DEVICE)),
+        may("mobileDeviceId", Kind::Text),
+        may("impressionId", Kind::Text),
+        may("matchId", Kind::Text),
     ],
 };
 
@@ -327,20 +391,42 @@ fn answer(got: &Got, report: &Report) -> Reply {
     // The id says how many events there were: nothing has to be remembered.
     match call {
         Call::Status => {
-            let id = got.query.get("requestId").map_or("", String::as_str);
-            let count = id.rsplit('-').next().unwrap_or("0");
-            Reply::new(
-                200,
-                json!({ "requestStatusPerDestination": [{
-                    "destination": {}, "requestStatus": "SUCCESS", "eventsIngestionStatus": { "recordCount": count },
-                }]}),
-            )
+            let success = Later {
+                status: "SUCCESS".to_owned(),
+                ..Later::default()
+            };
+            later(got, &success)
         }
         _ => {
             let id = format!("stub-{}-{}", got.now.timestamp_micros(), report.events.len());
             Reply::new(200, json!({ "requestId": id }))
         }
     }
+}
+
+/// What became of a request.
+fn later(got: &Got, told: &Later) -> Reply {
+    let id = got.query.get("requestId").map_or("", String::as_str);
+    let count = id.rsplit('-').next().unwrap_or("0");
+    let counts = |reasons: &BTreeMap<String, u64>, prefix: &str| -> Vec<Value> {
+        let reasons = reasons.iter();
+        reasons
+            .map(|(reason, count)| json!({ "recordCount": count.to_string(), "reason": format!("{prefix}{reason}") }))
+            .collect()
+    };
+    let mut status = json!({ "destination": {}, "requestStatus": told.status });
+    if told.status != "PROCESSING" {
+        status["eventsIngestionStatus"] = json!({ "recordCount": count });
+    }
+    if !told.errors.is_empty() {
+        let counts = counts(&told.errors, "PROCESSING_ERROR_REASON_");
+        status["errorInfo"] = json!({ "errorCounts": counts });
+    }
+    if !told.warnings.is_empty() {
+        let counts = counts(&told.warnings, "PROCESSING_WARNING_REASON_");
+        status["warningInfo"] = json!({ "warningCounts": counts });
+    }
+    Reply::new(200, json!({ "requestStatusPerDestination": [status] }))
 }
 
 fn error(status: u16, word: &str, message: &str, faults: Vec<(Option<usize>, &Fault)>) -> Reply {

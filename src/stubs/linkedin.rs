@@ -4,7 +4,7 @@ use axum::http::Method;
 use chrono::Datelike as _;
 use serde_json::{Value, json};
 
-use super::check::{Got, Reply, Report, Stub, Trouble};
+use super::check::{Door, Got, Reply, Report, Stub, Trouble};
 use super::google::{answer_token, judge_token};
 use super::schema::{Fault, Kind, Shape, check, is_digits, is_sha, is_upper_pair, may, must};
 
@@ -15,6 +15,11 @@ pub(super) const STUB: Stub = Stub {
     answer,
     trouble,
     event_id: |event| event["eventId"].as_str(),
+    door: |got| match is_token(got) {
+        true => Door::Token,
+        false => Door::Events,
+    },
+    later: None,
 };
 
 const REQUEST: Shape = Shape {
@@ -115,6 +120,9 @@ fn judge(got: &Got, report: &mut Report) {
             }
         }
         let user = &event["user"];
+        if user["externalIds"].as_array().is_some_and(|ids| ids.len() > 1) {
+            faults.push(Fault::new("user.externalIds", "must be one"));
+        }
         if user["userIds"].is_null() && user["userInfo"].is_null() {
             faults.push(Fault::new("user", "has no id, and no name"));
         }

@@ -3,7 +3,7 @@
 use axum::http::Method;
 use serde_json::{Value, json};
 
-use super::check::{Got, Reply, Report, Stub, Trouble};
+use super::check::{Door, Got, Reply, Report, Stub, Trouble};
 use super::schema::{Fault, Kind, Shape, check, is_digits, may, must};
 
 pub(super) const STUB: Stub = Stub {
@@ -13,6 +13,8 @@ pub(super) const STUB: Stub = Stub {
     answer,
     trouble,
     event_id: |event| event["event_id"].as_str(),
+    door: |_| Door::Events,
+    later: None,
 };
 
 const REQUEST: Shape = Shape {
@@ -125,15 +127,21 @@ const CONTENT: Shape = Shape {
     ],
 };
 
-/// `fb.1.1700000000000.payload`, with a mark at the end or not.
+/// `fb.1.1700000000000.payload`, with a mark at the end or not: a language's, of two characters, or a library's, of eight.
 fn is_cookie(text: &str) -> bool {
     let parts: Vec<&str> = text.split('.').collect();
     matches!(parts.len(), 4 | 5)
         && parts[0] == "fb"
         && is_digits(parts[1])
         && is_digits(parts[2])
-        && parts[2].len() == 13
         && !parts[3].is_empty()
+        && parts.get(4).is_none_or(|mark| {
+            ["AQ", "Ag", "Aw", "BA", "BQ", "Bg"].contains(mark)
+                || (mark.len() == 8
+                    && mark
+                        .bytes()
+                        .all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte)))
+        })
 }
 
 fn judge(got: &Got, report: &mut Report) {
@@ -144,6 +152,7 @@ fn judge(got: &Got, report: &mut Report) {
     report.expect(got, &Method::POST, path);
     let token = got.query.get("access_token").map(String::as_str);
     report.expect_token(token.or(got.json["access_token"].as_str()));
+    report.expect_bytes(got, 1 << 20);
     report.expect_events(&got.json, &REQUEST, "data", 1000, |event, faults| {
         check(event, &EVENT, "", faults);
         rules(got, event, faults);
@@ -218,6 +227,19 @@ fn rules(got: &Got, event: &Value, faults: &mut Vec<Fault>) {
     let options = &event["data_processing_options"];
     if !options.is_null() && options != &json!([]) && options != &json!(["LDU"]) {
         faults.push(Fault::new("data_processing_options", "must be [] or [\"LDU\"]"));
+    }
+    let place = ["country", "state"].map(|name| event[format!("data_processing_options_{name}")].as_u64());
+    match (options == &json!(["LDU"]), place) {
+        (true, [Some(0), Some(0)]) if user["client_ip_address"].is_null() => faults.push(Fault::new(
+            "data_processing_options_state",
+            "of 0 needs the address that it is found out by",
+        )),
+        (true, [Some(0), Some(0)]) | (false, [None, None]) => {}
+        (true, [Some(1), Some(state)]) if state > 0 => {}
+        _ => faults.push(Fault::new(
+            "data_processing_options_country",
+            "and state must be 0 and 0, or 1 and a state, with LDU and not without",
+        )),
     }
 }
 

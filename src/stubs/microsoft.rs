@@ -3,7 +3,7 @@
 use axum::http::Method;
 use serde_json::{Value, json};
 
-use super::check::{Got, Reply, Report, Stub, Trouble};
+use super::check::{Door, Got, Reply, Report, Stub, Trouble};
 use super::schema::{Fault, Kind, Shape, check, is_digits, may, must};
 
 pub(super) const STUB: Stub = Stub {
@@ -13,6 +13,8 @@ pub(super) const STUB: Stub = Stub {
     answer,
     trouble,
     event_id: |event| event["eventId"].as_str(),
+    door: |_| Door::Events,
+    later: None,
 };
 
 const REQUEST: Shape = Shape {

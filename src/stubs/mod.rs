@@ -19,7 +19,7 @@ mod snapchat;
 mod tiktok;
 mod webhook;
 
-pub use control::{Mode, Setting};
+pub use control::{Later, Mode, Setting};
 pub use router::{Options, router};
 pub use webhook::{BadWebhookKey, WebhookKey};
 

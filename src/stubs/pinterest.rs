@@ -3,7 +3,7 @@
 use axum::http::Method;
 use serde_json::{Value, json};
 
-use super::check::{Got, Reply, Report, Stub, Trouble};
+use super::check::{Door, Got, Reply, Report, Stub, Trouble};
 use super::schema::{Fault, Kind, Shape, check, is_digits, may, must};
 
 pub(super) const STUB: Stub = Stub {
@@ -13,6 +13,8 @@ pub(super) const STUB: Stub = Stub {
     answer,
     trouble,
     event_id: |event| event["event_id"].as_str(),
+    door: |_| Door::Events,
+    later: None,
 };
 
 const REQUEST: Shape = Shape {
@@ -30,13 +32,20 @@ const EVENT: Shape = Shape {
                 "add_to_cart",
                 "add_to_wishlist",
                 "app_install",
+                "app_open",
                 "checkout",
+                "contact",
                 "custom",
+                "customize_product",
+                "find_location",
                 "initiate_checkout",
                 "lead",
                 "page_visit",
+                "schedule",
                 "search",
                 "signup",
+                "start_trial",
+                "submit_application",
                 "subscribe",
                 "view_category",
                 "view_content",
@@ -118,7 +127,11 @@ fn judge(got: &Got, report: &mut Report) {
         matches!(got.parts().as_slice(), ["v5", "ad_accounts", account, "events"] if is_digits(account));
     report.expect(got, &Method::POST, path);
     report.expect_token(got.bearer());
-    report.expect_events(&got.json, &REQUEST, "data", 1000, |event, faults| {
+    let most = match got.query.get("test").is_some_and(|test| test == "true") {
+        true => 20,
+        false => 1000,
+    };
+    report.expect_events(&got.json, &REQUEST, "data", most, |event, faults| {
         check(event, &EVENT, "", faults);
         if let Some(at) = event["event_time"].as_i64() {
             let ago = got.seconds_ago(at).num_seconds();

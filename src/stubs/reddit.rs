@@ -3,7 +3,7 @@
 use axum::http::Method;
 use serde_json::{Value, json};
 
-use super::check::{Got, Reply, Report, Stub, Trouble};
+use super::check::{Door, Got, Reply, Report, Stub, Trouble};
 use super::schema::{Fault, Kind, Shape, check, may, must};
 
 pub(super) const STUB: Stub = Stub {
@@ -13,6 +13,8 @@ pub(super) const STUB: Stub = Stub {
     answer,
     trouble,
     event_id: |event| event["metadata"]["conversion_id"].as_str(),
+    door: |_| Door::Events,
+    later: None,
 };
 
 const ENVELOPE: Shape = Shape {
@@ -156,10 +158,25 @@ fn rules(got: &Got, event: &Value, faults: &mut Vec<Fault>) {
     if !known {
         faults.push(Fault::new("user", "has no identifier"));
     }
+    let options = &user["data_processing_options"];
+    if !options.is_null() && options["modes"] != json!(["LDU"]) {
+        faults.push(Fault::new(
+            "user.data_processing_options.modes",
+            "must be [\"LDU\"]",
+        ));
+    }
+    let metadata = &event["metadata"];
+    if metadata["value"].is_null() != metadata["currency"].is_null() {
+        faults.push(Fault::new("metadata.value", "and currency come together"));
+    }
     let counted = ["PURCHASE", "ADD_TO_CART", "ADD_TO_WISHLIST", "CUSTOM"];
     let tracked = kind["tracking_type"].as_str().unwrap_or_default();
     if !event["metadata"]["item_count"].is_null() && !counted.contains(&tracked) {
         faults.push(Fault::new("metadata.item_count", "is not taken for this type"));
+    }
+    let valued = counted.contains(&tracked) || ["LEAD", "SIGN_UP"].contains(&tracked);
+    if !metadata["value"].is_null() && !valued {
+        faults.push(Fault::new("metadata.value", "is not taken for this type"));
     }
 }
 

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use url::form_urlencoded;
 
 use super::STUBS;
-use super::check::{Got, Reply, Report, Stub, Trouble};
+use super::check::{Door, Got, Reply, Report, Stub, Trouble};
 use super::control::{Control, Mode, Setting};
 use super::record::{Entry, Record};
 use super::schema::Fault;
@@ -98,8 +98,13 @@ async fn serve(State(stubs): State<Arc<Stubs>>, request: Request) -> Response {
 async fn answer(stubs: &Stubs, stub: &'static Stub, got: Got) -> Reply {
     let mut report = Report::default();
     (stub.check)(&got, &mut report);
-    let setting = stubs.control.take(stub.name, |setting| {
-        setting.mode != Mode::Partial || chosen(stub, &got, setting).is_some()
+    let door = (stub.door)(&got);
+    let setting = stubs.control.take(stub.name, |setting| match setting.mode {
+        Mode::Partial => chosen(stub, &got, setting).is_some(),
+        // A fresh one is to be had, or nobody could get over it.
+        Mode::TokenExpired => door != Door::Token,
+        Mode::Later => door == Door::Later,
+        _ => true,
     });
     let (verdict, reply) = match &setting {
         None => (judged(stub, &report), (stub.answer)(&got, &report)),
@@ -156,6 +161,10 @@ async fn told(stub: &Stub, got: &Got, report: &mut Report, setting: &Setting) ->
             }
             ("told_partial", (stub.answer)(got, report))
         }
+        Mode::Later => match (stub.later, &setting.later) {
+            (Some(later), Some(told)) if report.is_clean() => ("told_later", later(got, told)),
+            _ => (judged(stub, report), (stub.answer)(got, report)),
+        },
         Mode::Html => (
             "html",
             Reply::new(502, "<html><body>Bad Gateway</body></html>".into())
@@ -190,9 +199,13 @@ fn control(stubs: &Stubs, method: &Method, body: &[u8]) -> Reply {
         Ok(setting) => setting,
         Err(error) => return Reply::new(400, json!({ "error": error.to_string() })),
     };
-    if STUBS.iter().all(|stub| stub.name != setting.platform) {
+    let Some(stub) = STUBS.iter().find(|stub| stub.name == setting.platform) else {
         let names: Vec<&str> = STUBS.iter().map(|stub| stub.name).collect();
         return Reply::new(400, json!({ "error": "no such platform", "platforms": names }));
+    };
+    if setting.mode == Mode::Later && (stub.later.is_none() || setting.later.is_none()) {
+        let error = "later needs what is said later, at a platform that says anything later";
+        return Reply::new(400, json!({ "error": error }));
     }
     stubs.control.set(setting);
     Reply::new(200, json!({ "settings": stubs.control.all() }))

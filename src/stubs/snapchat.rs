@@ -3,7 +3,7 @@
 use axum::http::Method;
 use serde_json::{Value, json};
 
-use super::check::{Got, Reply, Report, Stub, Trouble};
+use super::check::{Door, Got, Reply, Report, Stub, Trouble};
 use super::schema::{Fault, Kind, Shape, check, may, must};
 
 pub(super) const STUB: Stub = Stub {
@@ -13,6 +13,8 @@ pub(super) const STUB: Stub = Stub {
     answer,
     trouble,
     event_id: |event| event["event_id"].as_str(),
+    door: |_| Door::Events,
+    later: None,
 };
 
 const REQUEST: Shape = Shape {
@@ -36,12 +38,22 @@ const EVENT: Shape = Shape {
                 "SEARCH",
                 "PAGE_VIEW",
                 "SUBSCRIBE",
+                "AD_CLICK",
+                "AD_VIEW",
+                "COMPLETE_TUTORIAL",
+                "INVITE",
                 "LOGIN",
                 "SHARE",
                 "RESERVE",
+                "ACHIEVEMENT_UNLOCKED",
                 "ADD_TO_WISHLIST",
+                "SPENT_CREDITS",
+                "RATE",
                 "START_TRIAL",
                 "LIST_VIEW",
+                "APP_INSTALL",
+                "APP_OPEN",
+                "LEVEL_COMPLETE",
                 "CUSTOM_EVENT_1",
                 "CUSTOM_EVENT_2",
                 "CUSTOM_EVENT_3",

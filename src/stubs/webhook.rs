@@ -10,7 +10,7 @@ use hmac::{Hmac, KeyInit as _, Mac as _};
 use serde_json::{Value, json};
 use sha2::Sha256;
 
-use super::check::{Got, Reply, Report, Stub, Trouble};
+use super::check::{Door, Got, Reply, Report, Stub, Trouble};
 use super::schema::{Fault, Kind, Shape, check, is_digits, may, must};
 
 pub(super) const STUB: Stub = Stub {
@@ -20,6 +20,8 @@ pub(super) const STUB: Stub = Stub {
     answer,
     trouble,
     event_id: |event| event["data"]["event_id"].as_str(),
+    door: |_| Door::Events,
+    later: None,
 };
 
 /// The key of the signatures.

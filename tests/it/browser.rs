@@ -432,6 +432,45 @@ async fn on_the_sites_own_host_the_server_sets_the_cookie(pool: PgPool) {
     visit.quiet().await;
 }
 
+/// What the script tells of cookies: those that ad platforms set, with a yes to advertising.
+#[sqlx::test]
+async fn cookies_of_ad_platforms_are_told_with_a_yes_and_no_others(pool: PgPool) {
+    let visit = Visit::start(pool).await;
+    visit.open("").await;
+    visit.browser.visitor_id().await;
+    visit
+        .browser
+        .run(
+            "const cookies = ['_fbp=fb.1.2.3', 'x_ga=1', '_ga=GA1.1.2.3', '_ga_ABC123=GS2.1.s1$o1', 'note=_fbc=4', 'my-_ttp=5', '_uetvid=6',
+                '_rdt_uuid=7.8', 'li_fat_id=9', '_gat=10'];
+             cookies.forEach(cookie => { document.cookie = cookie + '; path=/' });
+             window.told = {};
+             const send = fetch;
+             window.fetch = async (url, options) => {
+                 const answer = await send(url, options), event = JSON.parse(options.body);
+                 told[event.event_name] = event;
+                 return answer;
+             };
+             trustdata.consent({ analytics: true, advertising: false });
+             trustdata.event('refused');",
+        )
+        .await;
+    // All of that is answered, and so on disk, before the visitor says otherwise.
+    let refused = visit.browser.wait_for("told.identity_link && told.refused").await;
+    assert!(refused["browser_cookies"].is_null(), "{refused}");
+    visit
+        .browser
+        .run("trustdata.consent({ advertising: true }); trustdata.event('agreed')")
+        .await;
+    assert_eq!(
+        visit.browser.wait_for("told.agreed?.browser_cookies").await,
+        json!({ "_fbp": "fb.1.2.3", "_ga": "GA1.1.2.3", "_ga_ABC123": "GS2.1.s1$o1", "_uetvid": "6", "_rdt_uuid": "7.8", "li_fat_id": "9" })
+    );
+    let kept = visit.session_where("browser_ids ->> '_uetvid' = '6'").await;
+    assert_eq!(kept["browser_ids"].as_object().unwrap().len(), 6, "{kept}");
+    visit.quiet().await;
+}
+
 /// The browser's clock is the machine's.
 fn wall_clock() -> i64 {
     let output = std::process::Command::new("date").arg("+%s").output().unwrap();

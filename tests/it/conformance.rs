@@ -218,6 +218,408 @@ fn the_click_of_meta() {
 }
 
 #[test]
+fn what_is_malformed_is_left_out_and_never_the_event() {
+    // Whoever makes a link writes click ids into it.
+    let crafted = [
+        (Name::Meta, "fbclid", "a.b.c"),
+        (Name::Meta, "fbclid", "two words"),
+        (Name::TikTok, "ttclid", "tt\u{fffd}clid"),
+        (
+            Name::Microsoft,
+            "msclkid",
+            "{01234567-89ab-cdef-0123-456789abcdef}",
+        ),
+        (
+            Name::Microsoft,
+            "msclkid",
+            "urn:uuid:01234567-89ab-cdef-0123-456789abcdef",
+        ),
+        (Name::LinkedIn, "li_fat_id", "<script>\u{0}"),
+        (Name::LinkedIn, "li_fat_id", "<script>"),
+        (Name::Pinterest, "epik", "e p i k"),
+        (Name::Snapchat, "ScCid", "über"),
+        (Name::Reddit, "rdt_cid", ""),
+        (Name::GoogleDataManager, "gclid", "g clid"),
+    ];
+    for (name, click, value) in crafted {
+        let mut parcel = full();
+        for known in parcel
+            .session
+            .clicks
+            .iter_mut()
+            .filter(|known| known.name == click)
+        {
+            known.value = value.to_owned();
+        }
+        let event = platform(name).prepare(&parcel, now()).unwrap();
+        let noted = event
+            .notes
+            .iter()
+            .any(|note| note.field == click && note.code == "malformed");
+        assert!(noted, "{name} {value}: {:?}", event.notes);
+        let shown = event.json().to_owned();
+        assert!(
+            value.is_empty() || !shown.contains(&json!(value).to_string()),
+            "{name}: {shown}"
+        );
+    }
+    let cookies = [
+        (Name::Meta, "_fbp", "fb.1.x.y"),
+        (Name::TikTok, "_ttp", "ü"),
+        (Name::Ga4, "_ga", "GA1.1.x"),
+        (Name::Ga4, "_ga_ABC123", "GS2.1.x"),
+        (Name::Microsoft, "_uetvid", "a b"),
+        (Name::Snapchat, "_scid", "a b"),
+        (Name::Reddit, "_rdt_uuid", "a b"),
+    ];
+    for (name, cookie, value) in cookies {
+        let mut parcel = full();
+        parcel.session.cookies.insert(cookie.to_owned(), value.to_owned());
+        let event = platform(name).prepare(&parcel, now()).unwrap();
+        let noted = event
+            .notes
+            .iter()
+            .any(|note| cookie.starts_with(note.field) && note.code == "malformed");
+        assert!(noted, "{name} {value}: {:?}", event.notes);
+        assert!(!event.json().contains(value), "{name}: {}", event.json());
+    }
+}
+
+#[test]
+fn a_long_order_id_stays_one_of_its_own() {
+    let id = |end: &str, topic: Topic| {
+        let mut parcel = Parcel {
+            topic,
+            conversion_id: format!("{}{end}", "x".repeat(120)),
+            ..full()
+        };
+        if topic == Topic::Refund {
+            parcel.refund = Some(trustdata::forwarding::parcel::Refund {
+                purchase_id: std::mem::replace(&mut parcel.conversion_id, "refund-1".to_owned()),
+                adjustment: None,
+            });
+        }
+        let event = platform(Name::Ga4).prepare(&parcel, now()).unwrap();
+        assert!(event.notes.iter().any(|note| note.code == "shortened"));
+        let json: Value = serde_json::from_str(event.json()).unwrap();
+        let sent = json["events"][0]["params"]["transaction_id"]
+            .as_str()
+            .unwrap()
+            .to_owned();
+        assert_eq!(sent, event.dedup_id);
+        assert_eq!(sent.len(), 100);
+        sent
+    };
+    assert_ne!(id("1", Topic::Purchase), id("2", Topic::Purchase));
+    assert_eq!(
+        id("1", Topic::Purchase),
+        id("1", Topic::Refund),
+        "a refund names its purchase"
+    );
+}
+
+#[test]
+fn a_lead_and_a_signup_of_one_id_are_two() {
+    let made = |topic: Topic, settings: &Value| {
+        let parcel = Parcel { topic, ..full() };
+        let event = Name::Snapchat
+            .read(settings)
+            .ok()
+            .unwrap()
+            .prepare(&parcel, now())
+            .unwrap();
+        let json: Value = serde_json::from_str(event.json()).unwrap();
+        assert_eq!(json["event_id"], event.dedup_id.as_str());
+        (json["event_name"].as_str().unwrap().to_owned(), event.dedup_id)
+    };
+    let mut settings = settings(Name::Snapchat);
+    assert_ne!(made(Topic::Lead, &settings), made(Topic::Signup, &settings));
+    settings["lead_event"] = "CUSTOM_EVENT_2".into();
+    assert_eq!(
+        made(Topic::Lead, &settings).1,
+        "ORD-12345",
+        "alone under its name"
+    );
+}
+
+#[test]
+fn limited_use_at_meta_needs_an_address_or_a_state() {
+    let options = |settings: &Value, ip: bool| {
+        let mut parcel = full();
+        parcel.consent.sale_of_data = Some(false);
+        parcel.session.ip = parcel.session.ip.filter(|_| ip);
+        let event = Name::Meta
+            .read(settings)
+            .ok()
+            .unwrap()
+            .prepare(&parcel, now())
+            .unwrap();
+        let json: Value = serde_json::from_str(event.json()).unwrap();
+        let number = |name: &str| json[format!("data_processing_options_{name}")].as_i64().unwrap();
+        (number("country"), number("state"))
+    };
+    let mut settings = settings(Name::Meta);
+    assert_eq!(options(&settings, true), (0, 0), "Meta finds out by the address");
+    assert_eq!(options(&settings, false), (1, 1000));
+    settings["ldu_state"] = 1001.into();
+    assert_eq!(options(&settings, true), (1, 1001));
+    for bad in ["x", "", "123456"] {
+        settings["ldu_state"] = bad.into();
+        assert!(Name::Meta.read(&settings).is_err(), "{bad}");
+    }
+}
+
+#[test]
+fn how_old_an_event_may_be_at_tiktok_is_a_setting() {
+    let mut settings = settings(Name::TikTok);
+    let old = Parcel {
+        event_time: now() - TimeDelta::days(20),
+        ..full()
+    };
+    let code = |settings: &Value| {
+        let platform = Name::TikTok.read(settings).ok().unwrap();
+        platform
+            .prepare(&old, now())
+            .err()
+            .map(|unsendable| unsendable.code)
+    };
+    assert_eq!(code(&settings), Some("too_old"));
+    settings["max_age_days"] = 28.into();
+    assert_eq!(code(&settings), None);
+    for bad in [json!(0), json!(29), json!("x")] {
+        settings["max_age_days"] = bad;
+        assert!(Name::TikTok.read(&settings).is_err());
+    }
+}
+
+/// The name that a destination gives a topic's event: what becomes of it, or the code of why not.
+#[test]
+fn event_names_are_checked() {
+    let named = |name: Name, topic: Topic, asked: &str| {
+        let platform = platform(name);
+        let named = platform.rename(topic, asked);
+        let parcel = Parcel { topic, ..full() };
+        let made = platform.prepare_as(&parcel, Some(asked), now());
+        // What is refused when a destination is made is not sent for one that was made before.
+        assert_eq!(named.is_ok(), made.is_ok(), "{name} {asked}");
+        match named {
+            Ok(named) => named,
+            Err(unsendable) => {
+                assert_eq!(made.err().unwrap().code, unsendable.code);
+                unsendable.code.to_owned()
+            }
+        }
+    };
+    let unsupported = "unsupported_name";
+    let long = "a".repeat(41);
+    for (name, asked, expected) in [
+        (Name::Meta, "Kauf erledigt", "Kauf erledigt"),
+        // Their settings say by topic what it is there.
+        (Name::GoogleDataManager, "purchase", unsupported),
+        (Name::GoogleDataManager, "lead", unsupported),
+        (Name::LinkedIn, "LEAD", unsupported),
+        (Name::TikTok, "CompletePayment", "CompletePayment"),
+        (Name::Ga4, "quote-sent", "quote_sent"),
+        (Name::Ga4, "two words", unsupported),
+        (Name::Ga4, "2nd", unsupported),
+        (Name::Ga4, &long, unsupported),
+        (Name::Ga4, "session_start", "reserved_name"),
+        (Name::Ga4, "ga_x", "reserved_name"),
+        (Name::Ga4, "AD_click", "reserved_name"),
+        (Name::Microsoft, "Enquiry", "Enquiry"),
+        (Name::Pinterest, "Add_To_Cart", "add_to_cart"),
+        (Name::Pinterest, "Enquiry", unsupported),
+        (Name::Snapchat, "start_trial", "START_TRIAL"),
+        (Name::Snapchat, "CUSTOM_EVENT_6", unsupported),
+        (Name::Reddit, "view_content", "VIEW_CONTENT"),
+        (Name::Reddit, "Enquiry", "Enquiry"),
+        (Name::Webhook, "order.paid", "order.paid"),
+    ] {
+        assert_eq!(named(name, Topic::Purchase, asked), expected, "{name} {asked}");
+    }
+    // Reddit has a place of its own for names that it does not know.
+    let kind = |topic: Topic, asked: &str| {
+        let parcel = Parcel { topic, ..full() };
+        let event = platform(Name::Reddit)
+            .prepare_as(&parcel, Some(asked), now())
+            .unwrap();
+        let json: Value = serde_json::from_str(event.json()).unwrap();
+        let metadata = &json["metadata"];
+        let told = ["value", "item_count"].map(|name| !metadata[name].is_null());
+        (json["type"].clone(), told)
+    };
+    assert_eq!(
+        kind(Topic::Lead, "Enquiry"),
+        (
+            json!({ "tracking_type": "CUSTOM", "custom_event_name": "Enquiry" }),
+            [true, true]
+        )
+    );
+    assert_eq!(
+        kind(Topic::Subscription, "sign_up"),
+        (json!({ "tracking_type": "SIGN_UP" }), [true, false])
+    );
+    assert_eq!(
+        kind(Topic::Custom, "PAGE_VISIT"),
+        (json!({ "tracking_type": "PAGE_VISIT" }), [false, false])
+    );
+}
+
+#[test]
+fn what_tells_of_the_visitor_in_clear_is_shown_to_nobody() {
+    let clear = [
+        "203.0.113.7",
+        "X11; Linux",
+        "Mary-Ann",
+        "Quinn",
+        "jos\u{e9}",
+        "95112",
+        "fec52565aa0cf18f57d7cf5b",
+    ];
+    for name in Name::ALL {
+        for anonymous in [false, true] {
+            let mut parcel = full();
+            if anonymous {
+                // LinkedIn takes names in clear then.
+                parcel.session.clicks.clear();
+                parcel.session.cookies.clear();
+                parcel.user_data.set(Field::Email, "nonsense");
+            }
+            let event = platform(name).prepare(&parcel, now()).unwrap();
+            let sent: Value = serde_json::from_str(event.json()).unwrap();
+            let shown = name.masked(sent.clone()).to_string();
+            for text in clear {
+                assert!(
+                    !shown.to_lowercase().contains(&text.to_lowercase()),
+                    "{name} {text}: {shown}"
+                );
+            }
+            assert!(
+                shown.contains("[MASKED]") || (name == Name::LinkedIn && !anonymous),
+                "{name}: {shown}"
+            );
+            // Nothing is lost but values.
+            let paths = |value: &Value| value.to_string().matches("\":").count();
+            assert_eq!(paths(&name.masked(sent.clone())), paths(&sent), "{name}");
+        }
+    }
+}
+
+#[test]
+fn what_a_platform_repeats_of_the_visitor_is_not_kept() {
+    let mut parcel = full();
+    parcel.session.clicks.clear();
+    parcel.user_data.set(Field::Email, "nonsense");
+    let event = platform(Name::LinkedIn).prepare(&parcel, now()).unwrap();
+    let said = "Index: 0, ERROR :: /user/userInfo/firstName :: \"Mary-Ann\" (QUINN) is none";
+    assert_eq!(
+        Name::LinkedIn.discreet(said, &event),
+        "Index: 0, ERROR :: /user/userInfo/firstName :: … … is none"
+    );
+}
+
+#[test]
+fn remarks_are_kept_and_tell_nobody() {
+    let said = |name: Name, body: &str| {
+        let platform = platform(name);
+        let parcel = |id: &str| Parcel {
+            conversion_id: id.to_owned(),
+            ..full()
+        };
+        let events = ["A", "B"].map(|id| platform.prepare(&parcel(id), now()).unwrap());
+        match verdict_of(platform.as_ref(), 200, body, &events) {
+            Verdict::Accepted {
+                failures, remarks, ..
+            } if failures.is_empty() => remarks
+                .into_iter()
+                .map(|remark| (remark.index, remark.text))
+                .collect::<Vec<_>>(),
+            other => panic!("{name}: {other:?}"),
+        }
+    };
+    let both = |text: &str| vec![(0, text.to_owned()), (1, text.to_owned())];
+    assert_eq!(
+        said(
+            Name::Meta,
+            r#"{"events_received":2,"messages":["low match quality","for jane@example.com"]}"#
+        ),
+        both("low match quality for …")
+    );
+    assert_eq!(said(Name::Meta, r#"{"events_received":2,"messages":[]}"#), []);
+    assert_eq!(
+        said(Name::TikTok, r#"{"code":20001,"message":"some ignored"}"#),
+        both("20001 some ignored")
+    );
+    assert_eq!(said(Name::TikTok, r#"{"code":0,"message":"OK"}"#), []);
+    let rows = r#"{"events":[{"status":"processed","warning_message":""},{"status":"processed","warning_message":"no em"}]}"#;
+    assert_eq!(said(Name::Pinterest, rows), [(1, "no em".to_owned())]);
+}
+
+/// An answer that was cut is not read as if it were whole.
+#[test]
+fn a_cut_answer_says_what_its_status_says() {
+    let headers = HeaderMap::new();
+    for name in Name::ALL {
+        let platform = platform(name);
+        let events = [platform.prepare(&full(), now()).unwrap()];
+        let verdict = |status: u16, body: &[u8]| {
+            let answer = Answer {
+                status,
+                headers: &headers,
+                body,
+                cut: true,
+                now: now(),
+            };
+            short(&platform.verdict(&answer, &events))
+        };
+        // Bodies that would be good news by themselves.
+        let whole = br#"{"code":0,"events_received":1,"status":"VALID","message":"Successfully processed 1 conversion events."}"#;
+        let expected = match name {
+            // Long answers are theirs, with a row for each event; Google and GA4 are taken at their status always, and so is the webhook.
+            Name::Pinterest | Name::LinkedIn | Name::Microsoft => "accepted",
+            Name::GoogleDataManager | Name::Ga4 | Name::Webhook => "accepted",
+            _ => "retry any time",
+        };
+        assert_eq!(verdict(200, whole), expected, "{name}");
+        assert_eq!(verdict(503, whole), "retry any time", "{name}");
+        if !matches!(name, Name::Ga4 | Name::Webhook | Name::TikTok | Name::Meta) {
+            assert_eq!(verdict(400, whole), "refused 0", "{name}");
+        }
+    }
+}
+
+/// Fewer than there were, and nobody says which: they are looked for by halves, until one that is missing is alone.
+#[test]
+fn what_is_missing_is_looked_for() {
+    let counting = [
+        (Name::Meta, r#"{"events_received":COUNT}"#),
+        (Name::Microsoft, r#"{"eventsReceived":COUNT}"#),
+        (
+            Name::Reddit,
+            r#"{"message":"Successfully processed COUNT conversion events."}"#,
+        ),
+    ];
+    for (name, body) in counting {
+        let platform = platform(name);
+        let events = vec![platform.prepare(&full(), now()).unwrap(); 3];
+        let told = |count: usize, of: usize| {
+            let body = body.replace("COUNT", &count.to_string());
+            short(&verdict_of(platform.as_ref(), 200, &body, &events[..of]))
+        };
+        for (count, of, expected) in [
+            (3, 3, "accepted"),
+            (2, 3, "bisect"),
+            (1, 2, "bisect"),
+            (0, 3, "bisect"),
+            (0, 1, "refused 0"),
+            (1, 1, "accepted"),
+        ] {
+            assert_eq!(told(count, of), expected, "{name} {count} of {of}");
+        }
+    }
+}
+
+#[test]
 fn settings_are_read_with_all_their_faults() {
     for name in Name::ALL {
         let spec = name.spec();
@@ -266,6 +668,7 @@ fn verdict_of(platform: &dyn Platform, status: u16, body: &str, events: &[Event]
         status,
         headers: &headers,
         body: body.as_bytes(),
+        cut: false,
         now: now(),
     };
     platform.verdict(&answer, events)
@@ -288,6 +691,8 @@ fn short(verdict: &Verdict) -> String {
             Some(seconds) => format!("retry in {seconds}"),
             None => "retry any time".to_owned(),
         },
+        Verdict::Unclear { .. } => "retry so often".to_owned(),
+        Verdict::NotYet { after, .. } => format!("not yet for {}", after.num_seconds()),
         Verdict::Refused { culprits, .. } if culprits.is_empty() => "bisect".to_owned(),
         Verdict::Refused { culprits, .. } => format!("refused {}", list(culprits)),
         Verdict::UserDataRefused { .. } => "without user_data".to_owned(),
@@ -346,7 +751,8 @@ fn verdicts_of_meta() {
         (200, "{}".to_owned(), "retry"),
         (400, "<html></html>".to_owned(), "retry"),
         (400, error(r#""code":100,"is_transient":true"#), "retry"),
-        (400, error(r#""code":999999"#), "retry"),
+        (400, error(r#""code":999999"#), "retry so often"),
+        (500, error(r#""code":999999"#), "retry"),
     ];
     for code in [1, 2, 4, 17, 32, 613, 80000, 80003, 80014, 341, 368, 5000, 21009] {
         table.push((400, error(&format!(r#""code":{code}"#)), "retry"));
@@ -423,7 +829,7 @@ fn verdicts_of_google() {
         (
             400,
             error("INVALID_ARGUMENT", "CONVERSION_ACTION_TOO_RECENTLY_CREATED", ""),
-            "retry in 21600",
+            "not yet for 21600",
         ),
         (400, error("INVALID_ARGUMENT", "", ""), "bisect"),
         (400, "nonsense".to_owned(), "bisect"),
@@ -505,6 +911,7 @@ fn what_google_says_later() {
             status,
             headers: &headers,
             body: body.to_string().as_bytes(),
+            cut: false,
             now: now(),
         })
     };
@@ -614,7 +1021,7 @@ fn verdicts_of_tiktok() {
             (200, r#"{"code":50000}"#, "retry"),
             (200, r#"{"code":50002}"#, "retry"),
             (200, r#"{"code":51000}"#, "retry"),
-            (200, r#"{"code":12345}"#, "retry"),
+            (200, r#"{"code":12345}"#, "retry so often"),
             (200, "<html></html>", "retry"),
             (200, "", "retry"),
         ],
@@ -644,6 +1051,11 @@ fn verdicts_of_microsoft() {
         Name::Microsoft,
         &[
             (200, r#"{"eventsReceived":3}"#, "accepted"),
+            (
+                200,
+                &some.replace("\"eventsReceived\":2", "\"eventsReceived\":1"),
+                "refused 1",
+            ),
             (200, some, "accepted but 1"),
             (400, some, "accepted but 1"),
             (400, &none, "refused 1"),
@@ -664,7 +1076,20 @@ fn verdicts_of_linkedin() {
     hold(
         Name::LinkedIn,
         &[
-            (201, "", "accepted"),
+            (201, "", "retry"),
+            (200, "<html></html>", "retry"),
+            (200, "{}", "retry"),
+            (200, r#"{"elements":[]}"#, "accepted but 0?,1?,2?"),
+            (
+                200,
+                r#"{"elements":[{"status":201},{"status":201}]}"#,
+                "accepted but 2?",
+            ),
+            (
+                200,
+                r#"{"elements":[{"status":201},{},{"status":"x"}]}"#,
+                "accepted but 1?,2?",
+            ),
             (
                 200,
                 r#"{"elements":[{"status":201},{"status":201},{"status":201}]}"#,
@@ -729,6 +1154,17 @@ fn verdicts_of_pinterest() {
             (429, r#"{"code":8,"message":"m"}"#, "retry"),
             (503, r#"{"code":4197,"message":"m"}"#, "retry"),
             (200, "<html>", "retry"),
+            (200, r#"{"events":[]}"#, "accepted but 0?,1?,2?"),
+            (
+                200,
+                r#"{"events":[{"status":"processed"},{"status":"processed"}]}"#,
+                "accepted but 2?",
+            ),
+            (
+                200,
+                r#"{"events":[{"status":"processed"},{"status":"pending"},{}]}"#,
+                "accepted but 1?,2?",
+            ),
         ],
     );
 }
@@ -763,6 +1199,24 @@ fn verdicts_of_reddit() {
     let echoed = r#"{"message":"There were 1 invalid conversion events. None were processed.","invalid_events":[
         {"error_message":"event_at timestamp must be less than 168h0m0s old",
          "event":{"type":{"tracking_type":"PURCHASE"},"metadata":{"conversion_id":"ORD-1"}}}]}"#;
+    // Two custom events of one id are told apart by their names.
+    let reddit = platform(Name::Reddit);
+    let custom = |name: &str| {
+        let parcel = Parcel {
+            topic: Topic::Custom,
+            event_name: Some(name.to_owned()),
+            conversion_id: "ORD-1".to_owned(),
+            ..full()
+        };
+        reddit.prepare(&parcel, now()).unwrap()
+    };
+    let of_one_id = [custom("quote"), custom("call")];
+    let second = echoed.replace(
+        r#"{"tracking_type":"PURCHASE"}"#,
+        r#"{"tracking_type":"CUSTOM","custom_event_name":"call"}"#,
+    );
+    let verdict = verdict_of(reddit.as_ref(), 400, &second, &of_one_id);
+    assert_eq!(short(&verdict), "refused 1");
     hold(
         Name::Reddit,
         &[
@@ -771,6 +1225,12 @@ fn verdicts_of_reddit() {
                 r#"{"message":"Successfully processed 3 conversion events."}"#,
                 "accepted",
             ),
+            (
+                200,
+                r#"{"message":"There were 1 invalid conversion events. None were processed."}"#,
+                "bisect",
+            ),
+            (200, r#"{"message":"hm"}"#, "retry"),
             (200, echoed, "refused 1"),
             (400, echoed, "refused 1"),
             (400, &echoed.replace("ORD-1", "ORD-9"), "bisect"),
@@ -827,6 +1287,7 @@ fn access_tokens() {
             status,
             headers: &headers,
             body: body.as_bytes(),
+            cut: false,
             now: now(),
         };
         match oauth::Client::read_answer(&answer) {

@@ -695,7 +695,7 @@ async fn a_refused_form_keeps_what_was_typed_but_for_secrets(pool: PgPool) {
         .await
         .text;
     for kept in [
-        "<dialog id=\"create\" aria-labelledby=\"create-title\" open>",
+        "<details class=\"ask\" id=\"create\" open>",
         "settings.measurement_id",
         "value=\"ga4\" selected",
         "value=\"GA four\"",
@@ -732,7 +732,7 @@ async fn a_refused_form_keeps_what_was_typed_but_for_secrets(pool: PgPool) {
         .send(&format!("{one}/settings"), &change("{", "all"))
         .await
         .text;
-    assert!(refused.contains("aria-labelledby=\"edit-title\" open>") && refused.contains("value=\"GA\""));
+    assert!(refused.contains("id=\"edit\" open>") && refused.contains("value=\"GA\""));
     assert!(refused.contains("<option selected>all") && refused.contains("are no JSON"));
     assert_eq!(found(&app, id).await.name, "GA four");
     assert_eq!(

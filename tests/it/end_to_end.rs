@@ -17,13 +17,18 @@ use trustdata::platform::outbound::Outbound;
 use trustdata::platform::secrets::{Sealer, key_of_database};
 use trustdata::stubs::{self, Options};
 use trustdata::tokens::Scope;
+use trustdata::users::Role;
 
 use crate::api::{Program, token};
+use crate::command_line::run;
+use crate::dashboard::Person;
 use crate::parcels::settings;
 use crate::support::{LOCAL, TestApp, allow_local, now};
 
 /// What the webhook is signed with.
 const WEBHOOK_SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+/// Where the visitor comes from, and the merchant's server does not.
+const VISITORS_ADDRESS: &str = "203.0.113.77";
 const USER_AGENT: &str = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 Chrome/140.0 Safari/537.36";
 
 /// The stubs on a port of their own.
@@ -89,12 +94,26 @@ async fn destinations(program: &Program<'_>, stubs: &Stubs) {
 async fn visit(app: &TestApp, visitor: &str, consent: Option<bool>) {
     let ad = "utm_source=google&utm_medium=cpc&utm_campaign=summer_sale&gclid=Cj0KCQ-1&fbclid=IwAR-1&ttclid=E.C.P-1\
               &msclkid=5f3c1d2e3f405162738495a6b7c8d9e0&li_fat_id=8a1b&epik=dj0yJnU9&ScCid=a1b2&rdt_cid=r-1";
-    let mut fields = json!({ "visitor_id": visitor, "page_location": format!("https://shop.example/?{ad}"),
-        "raw_user_agent": USER_AGENT, "browser_cookies": { "_fbp": "fb.1.1793440000000.1234567890", "_ga": "GA1.1.111.222" } });
+    view(app, visitor, ad, consent).await;
+}
+
+/// A page view behind the proxy, with cookies that the script tells and cookies that come by themselves.
+async fn view(app: &TestApp, visitor: &str, query: &str, consent: Option<bool>) {
+    let mut fields = json!({ "visitor_id": visitor, "page_location": format!("https://shop.example/?{query}"), "raw_user_agent": USER_AGENT,
+        "browser_cookies": { "_fbp": "fb.1.1793440000000.1234567890", "_ga": "GA1.1.111.222", "_ga_ABC123": "GS2.1.s1793440000$o1$g1",
+            "_ttp": "ttp-1", "session": "not theirs" } });
     if let Some(granted) = consent {
         fields["consent"] = json!({ "analytics": true, "advertising": granted });
     }
-    assert_eq!(app.tell("page_view", fields).await.status, 200);
+    let request = app
+        .page()
+        .header("x-forwarded-for", VISITORS_ADDRESS)
+        .header(
+            "cookie",
+            "_rdt_uuid=1793440000000.r-1; _uetvid=u-1; _scid=s-1; basket=7",
+        )
+        .body(app.event("page_view", &fields).to_string());
+    assert_eq!(crate::support::Answer::of(request).await.status, 200);
 }
 
 /// Buys at the shop; the order's id.
@@ -185,6 +204,17 @@ async fn a_purchase_of_the_shop_arrives_at_every_platform(pool: PgPool) {
             !text.to_lowercase().contains("jane"),
             "{platform} in clear: {text}"
         );
+        assert!(
+            !text.contains("127.0.0.1"),
+            "{platform}: the merchant's address: {text}"
+        );
+        // Reddit gets a hash of it, Google and LinkedIn nothing.
+        let told = !matches!(platform.as_str(), "google_data_manager" | "linkedin" | "reddit");
+        assert_eq!(
+            text.contains(VISITORS_ADDRESS),
+            told && entry["method"] == "POST",
+            "{platform}: {text}"
+        );
         if entry["method"] == "POST" {
             assert!(text.contains(&order), "{platform} without the deduplication id");
             assert!(bodies.insert(platform, steady(&entry["body"], &order)).is_none());
@@ -192,6 +222,169 @@ async fn a_purchase_of_the_shop_arrives_at_every_platform(pool: PgPool) {
     }
     assert_eq!(bodies.len(), 10);
     same_as_golden(bodies);
+}
+
+/// What people and programs are shown of a conversion's deliveries, wherever they look.
+async fn shown(app: &TestApp, program: &Program<'_>, sent: &Value) -> Vec<(&'static str, String)> {
+    let conversion_id = sent["conversion_id"].as_str().unwrap();
+    let event_id: uuid::Uuid =
+        sqlx::query_scalar("select event_id from conversions where conversion_id = $1")
+            .bind(conversion_id)
+            .fetch_one(&app.pool)
+            .await
+            .unwrap();
+    let api = program
+        .get(&format!("/conversions/{event_id}/deliveries"))
+        .await
+        .body;
+    let viewer = Person::signed_in(app, Role::Viewer).await;
+    let page = format!("/dashboard/properties/{}/conversions/{event_id}", app.property_id);
+    let page = viewer.get(&page).await.text;
+    let args = ["delivery", "list", "--conversion", conversion_id, "--json"];
+    let (pool, args) = (app.pool.clone(), args.map(str::to_owned));
+    let listed = tokio::task::spawn_blocking(move || run(&pool, &args.each_ref().map(String::as_str), ""));
+    let listed = String::from_utf8(listed.await.unwrap().stdout).unwrap();
+    let request = app
+        .http
+        .post(format!("{}?dry_run=true", app.webhook("purchase")))
+        .bearer_auth(&app.token)
+        .json(sent);
+    let dry_run = crate::support::Answer::of(request).await.body;
+    vec![
+        ("API", api.to_string()),
+        ("page", page),
+        ("command line", listed),
+        ("dry run", dry_run.to_string()),
+    ]
+}
+
+/// The visitor's address and browser, and whatever else platforms get in clear, is for them alone.
+#[sqlx::test]
+async fn nobody_is_shown_what_tells_of_the_visitor(pool: PgPool) {
+    let app = TestApp::start_with_shop(pool).await;
+    let stubs = Stubs::start().await;
+    let program = Program {
+        app: &app,
+        token: token(&app, Scope::Write).await,
+    };
+    destinations(&program, &stubs).await;
+    // Nothing that LinkedIn could know the visitor by, but for the name.
+    view(&app, "visitor-1", "utm_source=x&gclid=Cj0KCQ-1", Some(true)).await;
+    let sent = json!({ "conversion_id": "ORD-9", "value": 5, "currency": "EUR", "visitor_id": "visitor-1",
+        "user_data": { "first_name": "Zqfanny", "last_name": "Zqlewald",
+            "address": { "street": "Zqstreet 1", "city": "Zqville", "region": "NY", "postal_code": "99887", "country": "US" } } });
+    assert_eq!(app.send("purchase", &sent).await.status, 200);
+    let states = settled(&app, "ORD-9").await;
+    assert!(
+        states
+            .values()
+            .all(|(state, _)| state == "accepted" || state == "sent"),
+        "{states:?}"
+    );
+    let clear = [
+        VISITORS_ADDRESS,
+        "Chrome/140",
+        "Zqfanny",
+        "Zqlewald",
+        "Zqstreet",
+        "zqville",
+        "99887",
+    ];
+    let got = json!(stubs.recorded()).to_string().to_lowercase();
+    for text in clear {
+        // The street goes nowhere but as a hash.
+        assert_eq!(
+            got.contains(&text.to_lowercase()),
+            text != "Zqstreet",
+            "{text} is sent"
+        );
+    }
+    for (place, text) in shown(&app, &program, &sent).await {
+        assert!(
+            text.contains("ORD-9") && text.contains("[MASKED]"),
+            "{place}: {text}"
+        );
+        for secret in clear {
+            assert!(
+                !text.to_lowercase().contains(&secret.to_lowercase()),
+                "{place} shows {secret}: {text}"
+            );
+        }
+    }
+}
+
+/// A name that the platform cannot take is refused when the destination is made, and not when its conversions are lost.
+#[sqlx::test]
+async fn event_names_that_a_platform_does_not_take_are_refused(pool: PgPool) {
+    let app = TestApp::start(pool).await;
+    let program = Program {
+        app: &app,
+        token: token(&app, Scope::Write).await,
+    };
+    let made = async |name: Name, topics: Value| {
+        let asked = json!({ "attribution_id": app.attribution_id, "platform": name.as_str(), "name": name.as_str(),
+            "settings": settings(name), "topics": topics });
+        program.post("/destinations", asked).await
+    };
+    for (name, bad) in [
+        (Name::GoogleDataManager, "anything"),
+        (Name::LinkedIn, "anything"),
+        (Name::Ga4, "session_start"),
+        (Name::Pinterest, "Enquiry"),
+        (Name::Snapchat, "Enquiry"),
+    ] {
+        let answer = made(name, json!(["purchase", format!("lead={bad}")])).await;
+        assert_eq!(answer.status, 422, "{name} {answer:?}");
+        assert_eq!(answer.body["errors"][0]["field"], "topics.lead", "{answer:?}");
+        let fits = made(name, json!(["purchase", "lead"])).await;
+        assert_eq!(fits.status, 201, "{name} {fits:?}");
+    }
+    let answer = made(Name::Meta, json!(["refund=Refund"])).await;
+    assert_eq!(
+        (answer.status.as_u16(), &answer.body["errors"][0]["code"]),
+        (422, &json!("unsupported_topic")),
+        "a name makes no refund of it"
+    );
+    for (name, asked, kept) in [
+        (Name::Meta, "Enquiry", "Enquiry"),
+        (Name::Pinterest, "Page_Visit", "page_visit"),
+        (Name::Snapchat, "custom_event_3", "CUSTOM_EVENT_3"),
+        (Name::Reddit, "view_content", "VIEW_CONTENT"),
+        (Name::Ga4, "quote-sent", "quote_sent"),
+    ] {
+        let answer = made(name, json!([format!("lead={asked}")])).await;
+        assert_eq!(answer.status, 201, "{name} {answer:?}");
+        assert_eq!(
+            answer.body["topics"]["lead"], kept,
+            "{name}: as the platform spells it"
+        );
+    }
+    let args = [
+        "destination",
+        "create",
+        "--platform",
+        "linkedin",
+        "--name",
+        "x",
+        "--topic",
+        "lead=Lead",
+        "--settings",
+        "-",
+    ];
+    let mut args = args.map(str::to_owned).to_vec();
+    args.extend(["--attribution-id".to_owned(), app.attribution_id.to_string()]);
+    let pool = app.pool.clone();
+    let refused = tokio::task::spawn_blocking(move || {
+        let args: Vec<&str> = args.iter().map(String::as_str).collect();
+        run(&pool, &args, &settings(Name::LinkedIn).to_string())
+    });
+    let refused = refused.await.unwrap();
+    assert_eq!(refused.status.code(), Some(1), "{refused:?}");
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(
+        said.contains("topics.lead: LinkedIn takes no event names"),
+        "{said}"
+    );
 }
 
 /// The bodies were read by a person against the platforms' references.

@@ -17,10 +17,17 @@ use trustdata::audit::Actor;
 use trustdata::destinations::{self, Destination, Policy, seal_settings};
 use trustdata::forwarding;
 use trustdata::forwarding::listing::{Replay, Span};
+use trustdata::forwarding::platforms::Name;
 use trustdata::platform::secrets::{Sealer, key_of_database};
 use uuid::Uuid;
 
 use crate::support::{Answer, TestApp, now, purchase, until};
+
+/// Enough for everything in these tests.
+pub const ROOM: forwarding::store::Room = forwarding::store::Room {
+    events: 100,
+    bytes: 1_000_000,
+};
 
 /// What a request is answered, by its body.
 type Answers = Arc<dyn Fn(&Value) -> Response + Send + Sync>;
@@ -46,7 +53,7 @@ async fn answer(State(shared): State<Shared>, _uri: Uri, body: Bytes) -> Respons
     answers(&body)
 }
 
-fn received(body: &Value) -> Response {
+pub fn received(body: &Value) -> Response {
     let events = body["data"].as_array().map_or(0, Vec::len);
     axum::Json(json!({ "events_received": events, "fbtrace_id": "trace-1" })).into_response()
 }
@@ -89,12 +96,18 @@ impl Double {
     }
 }
 
-/// Makes a destination on Meta; `change` says what is not as usual.
-pub async fn destination(app: &TestApp, url: &str, change: impl FnOnce(&mut Destination)) -> Uuid {
+/// Seals as the service does.
+async fn services_sealer(app: &TestApp) -> Sealer {
     let mut conn = app.pool.acquire().await.unwrap();
     let key = key_of_database(&mut conn, now()).await.unwrap();
     let secrets = trustdata::platform::config::load(None).unwrap().secrets;
-    let sealer = Sealer::new(&secrets, Some(key)).unwrap();
+    Sealer::new(&secrets, Some(key)).unwrap()
+}
+
+/// Makes a destination on Meta; `change` says what is not as usual.
+pub async fn destination(app: &TestApp, url: &str, change: impl FnOnce(&mut Destination)) -> Uuid {
+    let sealer = services_sealer(app).await;
+    let mut conn = app.pool.acquire().await.unwrap();
     let destination_id = app.clock.new_id();
     let settings = json!({ "pixel_id": "123456", "access_token": "token" })
         .to_string()
@@ -156,7 +169,7 @@ pub fn consented(id: &str, visitor: &str) -> Value {
 }
 
 /// State and reason of each delivery of a conversion.
-async fn states(app: &TestApp, conversion_id: &str) -> Vec<(String, Option<String>)> {
+pub async fn states(app: &TestApp, conversion_id: &str) -> Vec<(String, Option<String>)> {
     sqlx::query_as(
         "select d.state, d.reason from deliveries d join conversions c using (property_id, event_id)
          where c.conversion_id = $1 order by d.state desc, d.reason",
@@ -381,6 +394,105 @@ async fn refused_credentials_pause_the_destination_and_lose_nothing(pool: PgPool
     assert_eq!(attempts, 1, "a try that was no fault of the event does not count");
 }
 
+/// Large orders make several requests, none of which is larger than the platform takes; what it has to say of them is read, however long.
+#[sqlx::test]
+async fn requests_keep_to_the_platforms_bytes_and_long_answers_are_read(pool: PgPool) {
+    let (app, double) = (TestApp::start(pool).await, Double::start().await);
+    let destination_id = destination(&app, &double.url, |_| ()).await;
+    let mut conn = app.pool.acquire().await.unwrap();
+    destinations::store::pause(&mut conn, app.property_id, destination_id, now(), "for the test")
+        .await
+        .unwrap();
+    double.answers(|body| {
+        let events = body["data"].as_array().unwrap().len();
+        let messages = vec!["weak match"; 100_000];
+        axum::Json(json!({ "events_received": events, "messages": messages, "fbtrace_id": "t" }))
+            .into_response()
+    });
+    app.session("v-1", 1.0, "utm_source=x").await;
+    let products: Vec<Value> = (0..200)
+        .map(|n| json!({ "id": n, "name": "n".repeat(500), "brand": "b".repeat(500) }))
+        .collect();
+    for n in 0..8 {
+        let mut event = consented(&format!("o-{n}"), "v-1");
+        event["products"] = json!(products);
+        assert_eq!(app.send("purchase", &event).await.status, 200);
+    }
+    becomes(&app, "o-7", &[("queued", None)]).await;
+    destinations::store::resume(&mut conn, app.property_id, destination_id)
+        .await
+        .unwrap();
+    for n in 0..8 {
+        becomes(&app, &format!("o-{n}"), &[("accepted", None)]).await;
+    }
+    let sizes: Vec<(usize, usize)> = double
+        .got
+        .lock()
+        .unwrap()
+        .iter()
+        .map(|body| (body["data"].as_array().unwrap().len(), body.to_string().len()))
+        .collect();
+    let most = Name::Meta.spec().limits.bytes;
+    assert!(sizes.iter().all(|(_, bytes)| *bytes <= most), "{sizes:?}");
+    assert!(sizes.iter().any(|(events, _)| *events > 1), "{sizes:?}");
+    assert_eq!(
+        sizes.iter().map(|(events, _)| events).sum::<usize>(),
+        8,
+        "{sizes:?}"
+    );
+    // The platform's remark is part of the receipt.
+    let told: Vec<String> = sqlx::query_scalar("select answer from deliveries")
+        .fetch_all(&app.pool)
+        .await
+        .unwrap();
+    assert!(
+        told.iter()
+            .all(|answer| answer.starts_with("weak match weak match"))
+    );
+}
+
+/// How old an event may be is TikTok's limit, or the destination's own: the plan goes by it, and by it the delivery ends.
+#[sqlx::test]
+async fn a_destinations_own_age_is_what_is_planned_with(pool: PgPool) {
+    let (app, double) = (TestApp::start(pool).await, Double::start().await);
+    double.answers(|_| axum::Json(json!({ "code": 0, "message": "OK", "request_id": "r" })).into_response());
+    for days in [7, 28] {
+        let settings = json!({ "pixel_code": "C4", "access_token": "t", "page_url": "https://shop.example/", "max_age_days": days });
+        let sealer = services_sealer(&app).await;
+        destination(&app, &double.url, |d| {
+            d.platform = "tiktok".to_owned();
+            let row = (d.property_id, d.destination_id);
+            d.settings_sealed = seal_settings(&settings.to_string().into(), row.0, row.1, &sealer).unwrap();
+        })
+        .await;
+    }
+    app.session("v-1", 25.0, "utm_source=x").await;
+    let mut old = consented("old", "v-1");
+    old["event_time"] = json!((now() - TimeDelta::days(20)).timestamp());
+    assert_eq!(app.send("purchase", &old).await.status, 200);
+    becomes(&app, "old", &[("expired", Some("too_old")), ("accepted", None)]).await;
+}
+
+/// An event that told no page leaves none, and an empty address is no page: the event is not of a website then.
+#[sqlx::test]
+async fn a_visit_without_a_page_claims_none(pool: PgPool) {
+    let (app, double) = (TestApp::start(pool).await, Double::start().await);
+    destination(&app, &double.url, |d| d.policy = Policy::All).await;
+    let consent = json!({ "analytics": true, "advertising": true });
+    let fields = json!({ "visitor_id": "v-1", "consent": consent, "page_location": null });
+    assert_eq!(app.tell("add_to_cart", fields).await.status, 200);
+    let stored: String = sqlx::query_scalar("select landing_url from sessions")
+        .fetch_one(&app.pool)
+        .await
+        .unwrap();
+    assert_eq!(stored, "");
+    app.send("purchase", &consented("o-1", "v-1")).await;
+    becomes(&app, "o-1", &[("accepted", None)]).await;
+    let sent = double.got.lock().unwrap()[0]["data"][0].clone();
+    assert_eq!(sent["action_source"], "system_generated", "{sent}");
+    assert!(sent["event_source_url"].is_null(), "{sent}");
+}
+
 #[sqlx::test]
 async fn a_platform_gets_its_own_clicks_alone_where_it_is_set_so(pool: PgPool) {
     let (app, double) = (TestApp::start(pool).await, Double::start().await);
@@ -457,7 +569,7 @@ async fn what_a_dead_worker_held_is_sent_by_another_under_the_same_id(pool: PgPo
         destination_id,
         lease,
         (app.clock.now(), until),
-        10,
+        ROOM,
     )
     .await
     .unwrap();

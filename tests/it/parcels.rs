@@ -1,7 +1,11 @@
 //! Parcels and settings for every platform: what the conformance test and the stubs' test send.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, TimeDelta, Utc};
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
+use trustdata::domain::browser_event;
 use trustdata::domain::consent::Consent;
 use trustdata::domain::conversion::Money;
 use trustdata::domain::topic::Topic;
@@ -70,6 +74,23 @@ const PERSON: &str = r#"{"user_data":{"email":" Jane.Doe+shop@Gmail.com ","phone
 const HASHED: &str = r#"{"user_data":{"email":"67E28CDCC3E845D3A4DA05CA9FE5DDB7320A83B4CC2167F0555A3B04F63511E3",
     "phone":"c17c025fb9ed44eae8a9d5c9df0312af5c6161bd79bd669692364fc5ecaf108a"}}"#;
 
+/// Platforms' cookies, as the collector keeps those of a visitor's browser.
+fn collected() -> BTreeMap<String, String> {
+    let cookies = json!({
+        "_fbp": "fb.1.1790000000000.1098115397", "_ttp": "ttp-cookie", "_ga": "GA1.1.1234567890.1700000000",
+        "_ga_ABC123": "GS2.1.s1790000001$o3$g1", "_scid": "scid-cookie", "_rdt_uuid": "1790000000000.uuid",
+        "_uetvid": "3f1a5c60aaaa11efbbbbccccdddd0001",
+    });
+    let told = json!({
+        "event_name": "page_view", "attribution_id": Uuid::nil(), "page_location": "https://shop.example/",
+        "consent": { "analytics": true, "advertising": true }, "browser_cookies": cookies,
+    });
+    let told = RawValue::from_string(told.to_string()).unwrap();
+    let kept = browser_event::parse(&told, now()).unwrap().browser_ids;
+    assert_eq!(json!(kept), cookies, "the collector keeps what platforms can use");
+    kept
+}
+
 fn journey() -> Session {
     let clicked_at = at(86_400);
     let click = |name: &str, value: &str| Click {
@@ -77,14 +98,6 @@ fn journey() -> Session {
         value: value.to_owned(),
         at: clicked_at,
     };
-    let cookies = [
-        ("_fbp", "fb.1.1790000000000.1098115397"),
-        ("_ttp", "ttp-cookie"),
-        ("_ga", "GA1.1.1234567890.1700000000"),
-        ("_ga_ABC123", "GS2.1.s1790000001$o3$g1"),
-        ("_scid", "scid-cookie"),
-        ("_rdt_uuid", "1790000000000.uuid"),
-    ];
     Session {
         landing_url: Some("https://shop.example/sale?gclid=Cj0KCQ&email=[MASKED]".to_owned()),
         referrer: Some("https://www.google.com/".to_owned()),
@@ -100,9 +113,7 @@ fn journey() -> Session {
             click("ScCid", "snap-click"),
             click("rdt_cid", "rdt-click"),
         ],
-        cookies: cookies
-            .map(|(name, value)| (name.to_owned(), value.to_owned()))
-            .into(),
+        cookies: collected(),
         ip: Some("203.0.113.7".parse().unwrap()),
         user_agent: Some("Mozilla/5.0 (X11; Linux x86_64)".to_owned()),
     }

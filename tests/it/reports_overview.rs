@@ -133,7 +133,23 @@ async fn what_is_unhealthy(pool: PgPool) {
         trustdata::sessions::tracking::apply(&mut conn, &[&moment], &app.clock, &sealer())
             .await
             .unwrap();
+        sqlx::query(
+            "insert into stream_sightings values ($1, $2, $3)
+             on conflict (property_id, attribution_id) do update set last_seen_at = excluded.last_seen_at",
+        )
+        .bind(app.property_id)
+        .bind(app.attribution_id)
+        .bind(app.clock.now())
+        .execute(&app.pool)
+        .await
+        .unwrap();
     };
+    // Whose pages never told of themselves is missing no page views.
+    app.send("purchase", &purchase("o-0")).await;
+    app.clock.advance(TimeDelta::hours(23));
+    app.send("purchase", &purchase("o-1")).await;
+    app.clock.advance(TimeDelta::hours(23));
+    assert_eq!(troubles(&app).await, []);
     app.send("purchase", &purchase("o-1")).await;
     visit().await;
     app.clock.advance(TimeDelta::hours(23));
@@ -228,4 +244,35 @@ async fn what_is_unhealthy(pool: PgPool) {
     .await
     .unwrap();
     assert_eq!(other, []);
+}
+
+/// A flood does not make the page slow: so many rows are counted, and the page says from when on.
+#[sqlx::test]
+async fn refused_requests_are_counted_up_to_a_bound(pool: PgPool) {
+    let app = TestApp::start(pool).await;
+    let fill = async |rows: i32| {
+        sqlx::query(
+            "insert into activity (property_id, attribution_id, activity_id, at, status, topic, http_status, requests)
+             select $1, $2, (lpad(to_hex((extract(epoch from at) * 1000)::bigint), 12, '0') || '7000800000000000' || lpad(to_hex(n), 4, '0'))::uuid,
+                 at, 'auth_error', 'purchase', 401, 2
+             from (select n % 65536 as n, $3 - make_interval(secs => n * 10) as at from generate_series(1, $4) n) numbered",
+        )
+        .bind(app.property_id)
+        .bind(app.attribution_id)
+        .bind(now())
+        .bind(rows)
+        .execute(&app.pool)
+        .await
+        .unwrap();
+    };
+    let counted = |seen: &Overview| seen.refused.iter().map(|one| one.requests).sum::<i64>();
+    fill(40_000).await;
+    let seen = look(&app, Step::Day, 30).await;
+    assert_eq!((counted(&seen), seen.refused_since), (80_000, None));
+    sqlx::query("truncate activity").execute(&app.pool).await.unwrap();
+    fill(60_000).await;
+    let seen = look(&app, Step::Day, 30).await;
+    assert_eq!(counted(&seen), 100_000);
+    assert_eq!(seen.refused_since, Some(now() - TimeDelta::seconds(500_000)));
+    assert_eq!(look(&app, Step::Day, 2).await.refused_since, None);
 }

@@ -11,7 +11,7 @@ use chrono::TimeDelta;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::{Value, json};
 use tower::ServiceExt as _;
-use trustdata::forwarding::parcel::Parcel;
+use trustdata::forwarding::parcel::{Order, Parcel, UserData};
 use trustdata::forwarding::platforms::{
     Answer, Endpoint, Event, Later, Name, Request, Sending, Verdict, oauth,
 };
@@ -61,6 +61,7 @@ impl Answered {
             status: self.status,
             headers: &self.headers,
             body: &self.body,
+            cut: false,
             now: now(),
         }
     }
@@ -175,7 +176,7 @@ async fn what_is_broken_is_not_taken() {
         (
             Name::Meta,
             format!("{e}/user_data/fbc"),
-            json!("fb.1.1700000000.x"),
+            json!("fb.1.x.y"),
             "user_data.fbc",
         ),
         (
@@ -525,6 +526,55 @@ async fn what_is_broken_is_not_taken() {
             "custom_event_name",
         ),
         (Name::Reddit, "/data/events".to_owned(), json!([]), "1 to 1000"),
+        (
+            Name::Reddit,
+            "/data/events/0/user/data_processing_options".to_owned(),
+            json!({ "modes": ["LIMITED"] }),
+            "modes",
+        ),
+        (
+            Name::Reddit,
+            "/data/events/0/metadata/currency".to_owned(),
+            Value::Null,
+            "come together",
+        ),
+        (
+            Name::Reddit,
+            "/data/events/0/type/tracking_type".to_owned(),
+            json!("PAGE_VISIT"),
+            "metadata.value is not taken",
+        ),
+        (
+            Name::Meta,
+            format!("{e}/user_data/fbc"),
+            json!("fb.1.1700000000000.x.zz"),
+            "user_data.fbc",
+        ),
+        (
+            Name::Meta,
+            format!("{e}/data_processing_options"),
+            json!(["LDU"]),
+            "data_processing_options_country",
+        ),
+        (
+            Name::Meta,
+            format!("{e}/custom_data/padding"),
+            json!("x".repeat(1 << 20)),
+            "at most 1048576 bytes",
+        ),
+        (Name::Ga4, "/events/0/name".to_owned(), json!("ad_seen"), "name"),
+        (
+            Name::Ga4,
+            "/events/0/params/items/0/item_name".to_owned(),
+            json!("x".repeat(101)),
+            "items have a value that is too long",
+        ),
+        (
+            Name::LinkedIn,
+            "/elements/0/user/externalIds".to_owned(),
+            json!(["a", "b"]),
+            "externalIds must be one",
+        ),
         (Name::Webhook, "/data/value".to_owned(), json!(1), "no signature"),
     ];
     let stub = start().await;
@@ -553,6 +603,50 @@ async fn what_is_broken_is_not_taken() {
         }
         let verdict = platform(name).verdict(&answered.answer(), &events);
         assert!(is_refusal(&verdict), "{name} {place}: {verdict:?}");
+    }
+}
+
+/// They are no stricter than the references either: other senders have more to say than we do.
+#[tokio::test]
+async fn what_the_references_allow_is_taken() {
+    let table = [
+        (Name::Meta, "/data/0/user_data/fbc", json!("fb.1.1.other")),
+        (
+            Name::Meta,
+            "/data/0/user_data/fbp",
+            json!("fb.2.1700000000000.x.AQYBAQIA"),
+        ),
+        (
+            Name::GoogleDataManager,
+            "/events/0/cartData",
+            json!({ "merchantId": "1", "items": [{ "merchantProductId": "SKU-1", "quantity": "2", "unitPrice": 1.5 }] }),
+        ),
+        (
+            Name::GoogleDataManager,
+            "/events/0/customVariables",
+            json!([{ "variable": "size", "value": "L" }]),
+        ),
+        (
+            Name::GoogleDataManager,
+            "/events/0/userProperties",
+            json!({ "customerType": "NEW" }),
+        ),
+        (
+            Name::Snapchat,
+            "/data/0/event_name",
+            json!("ACHIEVEMENT_UNLOCKED"),
+        ),
+        (Name::Pinterest, "/data/0/event_name", json!("start_trial")),
+    ];
+    let stub = start().await;
+    for (name, place, value) in table {
+        let request = request(name, &events(name, &["ORD-1"]));
+        let mut body: Value = serde_json::from_str(request.body.expose_secret()).unwrap();
+        let (parent, key) = place.rsplit_once('/').unwrap();
+        body.pointer_mut(parent).unwrap()[key] = value;
+        send(&stub, &request, Some(body.to_string())).await;
+        let entry = last(&stub).await;
+        assert_eq!(entry["faults"], json!([]), "{name} {place}");
     }
 }
 
@@ -700,7 +794,29 @@ async fn more_than_a_platform_takes_is_not_taken() {
         if most == 1 {
             continue;
         }
-        let one = events(name, &["ORD-1"]).remove(0);
+        if name == Name::Pinterest {
+            // Tests are for a few events.
+            let events = vec![events(name, &["ORD-1"]).remove(0); 21];
+            let request = request(name, &events);
+            let url = format!("{}?test=true", request.url.expose_secret());
+            let test = Request {
+                url: url.into(),
+                ..request
+            };
+            send(&stub, &test, None).await;
+            assert!(
+                last(&stub).await["faults"]
+                    .to_string()
+                    .contains("must have 1 to 20 events")
+            );
+        }
+        // A small one: so many large ones are more bytes than they may be.
+        let small = Parcel {
+            order: Order::default(),
+            user_data: UserData::default(),
+            ..full()
+        };
+        let one = platform(name).prepare(&small, now()).unwrap();
         let fits = send(&stub, &request(name, &vec![one.clone(); most]), None).await;
         assert!(fits.status < 300, "{name} takes {most}: {}", fits.status);
         send(&stub, &request(name, &vec![one; most + 1]), None).await;
@@ -745,6 +861,39 @@ async fn access_tokens_are_renewed() {
     }
 }
 
+/// A token that is over is renewed, and the request goes again: the stub lets that happen.
+#[tokio::test]
+async fn an_expired_token_can_be_got_over() {
+    let stub = start().await;
+    let oauth = json!({ "conversion_rules": { "purchase": "1" }, "client_id": "c", "client_secret": "s", "refresh_token": "r" });
+    for (name, settings) in [
+        (Name::GoogleDataManager, settings(Name::GoogleDataManager)),
+        (Name::LinkedIn, oauth),
+    ] {
+        let platform = name.read(&settings).ok().unwrap();
+        let told = json!({ "platform": name.as_str(), "mode": "token_expired" });
+        tell(&stub, told).await;
+        // Asking for a fresh token does not use the order up, and is not refused by it.
+        let url = format!("http://stub.example/{name}/token");
+        let client = platform.oauth().unwrap();
+        let answered = send(&stub, &client.request(&url, None), None).await;
+        assert!(matches!(
+            oauth::Client::read_answer(&answered.answer()),
+            oauth::Granted::Token { .. }
+        ));
+        let events = events(name, &["ORD-1"]);
+        let answered = send(&stub, &request(name, &events), None).await;
+        let verdict = platform.verdict(&answered.answer(), &events);
+        assert!(
+            matches!(verdict, Verdict::Credentials { refresh: true, .. }),
+            "{verdict:?}"
+        );
+        let answered = send(&stub, &request(name, &events), None).await;
+        let verdict = platform.verdict(&answered.answer(), &events);
+        assert!(matches!(verdict, Verdict::Accepted { .. }), "{verdict:?}");
+    }
+}
+
 #[tokio::test]
 async fn google_says_later_what_became_of_a_request() {
     let stub = start().await;
@@ -772,6 +921,33 @@ async fn google_says_later_what_became_of_a_request() {
     let answered = send(&stub, &later(&token), None).await;
     let done = google.later(&answered.answer());
     assert!(matches!(done, Later::Done { records: 2, .. }), "{done:?}");
+    // It says what it is told to say, as often as it is asked.
+    let order = |status: &str, errors: Value| json!({ "platform": name.as_str(), "mode": "later", "times": 0, "later": { "status": status, "errors": errors } });
+    tell(&stub, order("PROCESSING", json!({}))).await;
+    for _ in 0..2 {
+        let answered = send(&stub, &later(&token), None).await;
+        assert_eq!(google.later(&answered.answer()), Later::Processing);
+    }
+    // Events are taken meanwhile.
+    let answered = send(&stub, &request(name, &events), None).await;
+    assert!(matches!(
+        google.verdict(&answered.answer(), &events),
+        Verdict::Accepted { .. }
+    ));
+    tell(&stub, order("PARTIAL_SUCCESS", json!({ "CLICK_NOT_FOUND": 1 }))).await;
+    let answered = send(&stub, &later(&token), None).await;
+    let Later::Done { records, errors, .. } = google.later(&answered.answer()) else {
+        panic!("done");
+    };
+    assert_eq!((records, errors.len(), errors[0].events), (2, 1, 1));
+    assert_eq!(errors[0].reason, "CLICK_NOT_FOUND");
+    tell(&stub, json!({ "platform": name.as_str(), "mode": "ok" })).await;
+    for bad in [
+        json!({ "platform": "meta", "mode": "later", "later": { "status": "FAILED" } }),
+        json!({ "platform": name.as_str(), "mode": "later" }),
+    ] {
+        assert_eq!(tell(&stub, bad.clone()).await.status, 400, "{bad}");
+    }
     let answered = send(&stub, &later("unheard-of"), None).await;
     assert_eq!(
         google.later(&answered.answer()),

@@ -151,7 +151,12 @@ impl TestApp {
             );
             shop.unwrap().routes()
         };
-        Self::start_beside(pool, allow_local, shop).await
+        // As behind a proxy, which says where visitors come from.
+        let proxy = |config: &mut Config| {
+            allow_local(config);
+            config.server.trusted_proxies = vec!["127.0.0.1/32".parse().unwrap()];
+        };
+        Self::start_beside(pool, proxy, shop).await
     }
 
     /// `also` makes further routes from the service's address, stream and key.

@@ -88,7 +88,6 @@ fn filter(property_id: Uuid, which: Which) -> Result<Filter, Problem> {
     }
     match (topic, outcome, faults.is_empty()) {
         (Ok(topic), Ok(outcome), true) => Ok(Filter {
-            property_id,
             attribution_id: which.attribution_id,
             topic,
             outcome,
@@ -98,6 +97,7 @@ fn filter(property_id: Uuid, which: Which) -> Result<Filter, Problem> {
             from: which.from,
             until: which.until,
             conversion_id: which.conversion_id,
+            ..Filter::new(property_id)
         }),
         _ => Err(invalid(faults)),
     }

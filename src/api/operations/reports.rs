@@ -20,7 +20,7 @@ use crate::domain::topic::Topic;
 use crate::platform::problem::Problem;
 use crate::reports::campaigns::{self, Dimension, Filter, Point, Report};
 use crate::reports::overview::{self, Overview, Step, Unhealthy};
-use crate::reports::{Model, Window};
+use crate::reports::{Model, Window, is_common};
 
 /// Days of a report unless told otherwise.
 const USUALLY: u16 = 30;
@@ -87,12 +87,6 @@ impl Days {
             None => Ok(()),
         }
     }
-}
-
-/// Of the years that databases and people agree about.
-fn is_common(day: NaiveDate) -> bool {
-    use chrono::Datelike as _;
-    (1970..=9999).contains(&day.year())
 }
 
 /// Words with commas between.

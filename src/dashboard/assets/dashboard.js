@@ -1,34 +1,31 @@
-// Copy buttons and dialogs. Everything else works without a script, or is htmx's.
+// Copy buttons, and recent activity that keeps itself current. Everything else works without a script, or is htmx's.
 (function () {
   'use strict';
 
-  // A form that was refused comes back open; without a script it lies on the page.
-  document.querySelectorAll('dialog[open]').forEach(function (dialog) {
-    dialog.close();
-    dialog.showModal();
-  });
+  // Says a word to who hears the page instead of seeing it.
+  function aloud(word) {
+    document.getElementById('aloud').textContent = word;
+  }
 
   document.addEventListener('click', function (event) {
-    const button = event.target.closest('button');
+    const button = event.target.closest('button[data-copy]');
     if (!button) return;
-    if (button.dataset.copy) {
-      const source = document.getElementById(button.dataset.copy);
-      const text = source.dataset.text || source.textContent;
-      const label = button.dataset.label || button.textContent;
-      button.dataset.label = label;
-      const tell = function (word) {
-        button.textContent = word;
-        setTimeout(function () { button.textContent = label; }, 2000);
-      };
-      if (navigator.clipboard) {
-        navigator.clipboard.writeText(text).then(function () { tell('Copied'); }, function () { choose(source, tell); });
-      } else {
-        choose(source, tell);
-      }
-    } else if (button.dataset.opens) {
-      document.getElementById(button.dataset.opens).showModal();
-    } else if (button.dataset.closes !== undefined) {
-      button.closest('dialog').close();
+    const source = document.getElementById(button.dataset.copy);
+    const text = source.dataset.text || source.textContent;
+    const label = button.dataset.label || button.textContent;
+    button.dataset.label = label;
+    const tell = function (word) {
+      button.textContent = word;
+      aloud(word);
+      setTimeout(function () {
+        button.textContent = label;
+        aloud('');
+      }, 2000);
+    };
+    if (navigator.clipboard) {
+      navigator.clipboard.writeText(text).then(function () { tell('Copied'); }, function () { choose(source, tell); });
+    } else {
+      choose(source, tell);
     }
   });
 
@@ -42,8 +39,60 @@
     tell('Press Ctrl+C');
   }
 
-  // A choice that is a form of its own is sent as soon as it is made.
-  document.addEventListener('change', function (event) {
-    if (event.target.dataset.sends !== undefined) event.target.form.requestSubmit();
+  const activity = document.getElementById('activity');
+  if (!activity) return;
+
+  // What came while it was paused; only the newest counts.
+  let waiting = null;
+  let paused = false;
+  const pause = document.getElementById('pause');
+  pause.hidden = false;
+  pause.addEventListener('click', function () {
+    paused = !paused;
+    pause.textContent = paused ? 'Go on' : 'Pause';
+    if (!paused && waiting !== null) merge(waiting);
+    waiting = null;
   });
+  activity.addEventListener('htmx:sseBeforeMessage', function (event) {
+    event.preventDefault();
+    if (paused) waiting = event.detail.data;
+    else merge(event.detail.data);
+  });
+
+  // Puts in what is new and takes out what is gone. The rest stays as it is, and with it the focus and what is marked.
+  function merge(html) {
+    const fresh = document.createElement('template');
+    fresh.innerHTML = html;
+    const rows = activity.querySelector('tbody');
+    const newest = fresh.content.querySelector('tbody');
+    if (!rows || !newest) {
+      activity.replaceChildren(fresh.content);
+      Array.from(activity.children).forEach(function (child) { htmx.process(child); });
+      return;
+    }
+    const ids = new Set();
+    let place = rows.firstElementChild;
+    Array.from(newest.children).forEach(function (row) {
+      ids.add(row.id);
+      const there = document.getElementById(row.id);
+      if (there) {
+        Array.from(row.cells).forEach(function (cell, index) {
+          const shown = there.cells[index];
+          if (!shown.querySelector('a') && shown.innerHTML !== cell.innerHTML) shown.replaceChildren(...cell.childNodes);
+        });
+        place = there.nextElementSibling;
+      } else {
+        row.classList.add('new');
+        rows.insertBefore(row, place);
+        htmx.process(row);
+      }
+    });
+    Array.from(rows.children).forEach(function (row) {
+      if (!ids.has(row.id) && !row.contains(document.activeElement)) row.remove();
+    });
+    const older = activity.querySelector('#older');
+    const link = fresh.content.querySelector('#older');
+    if (older && link) older.href = link.href;
+    else if (link) activity.append(link.parentElement);
+  }
 })();

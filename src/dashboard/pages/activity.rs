@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use askama::Template;
 use axum::extract::{Path, Query, State};
+use axum::http::HeaderMap;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse as _, Response};
 use futures_util::stream;
@@ -61,6 +62,16 @@ struct Page {
     stream: Stream,
     base: String,
     entries: Entries,
+}
+
+/// One request as a page of its own, for browsers without scripts and for links.
+#[derive(Template)]
+#[template(path = "dashboard/templates/activity_request.html")]
+struct Request {
+    frame: Frame,
+    stream: Stream,
+    base: String,
+    detail: Detail,
 }
 
 #[derive(Template)]
@@ -149,11 +160,12 @@ pub async fn older(
     }))
 }
 
-/// `GET .../activity/{activity_id}`: a part of the page, on demand.
+/// `GET .../activity/{activity_id}`: a part of the page where htmx asks, else a page.
 pub async fn detail(
     State(dashboard): State<Arc<Dashboard>>,
-    Allowed(_, _): Allowed<Viewer>,
+    Allowed(session, _): Allowed<Viewer>,
     Path((property_id, attribution_id, activity_id)): Path<(Uuid, Uuid, Uuid)>,
+    headers: HeaderMap,
 ) -> Result<Response, Failure> {
     let stream = of_stream::find(&dashboard, property_id, attribution_id).await?;
     let read = async {
@@ -161,9 +173,19 @@ pub async fn detail(
         store::find(&mut conn, stream.tenant(), activity_id).await
     };
     let logged = db::in_time(read).await?.ok_or(Failure::NotFound)?;
-    Ok(html(&Detail {
+    let detail = Detail {
         matched_late: time_or(logged.matched_late_at, ""),
         row: row(logged),
+    };
+    if headers.contains_key("hx-request") {
+        return Ok(html(&detail));
+    }
+    let frame = Frame::new(&dashboard, &session, Some(property_id), Place::AttributionIds).await?;
+    Ok(html(&Request {
+        frame,
+        base: of_stream::path(&stream),
+        detail,
+        stream,
     }))
 }
 

@@ -1,30 +1,36 @@
 //! What campaigns brought, by model.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use askama::Template;
 use axum::extract::{Path, Query, State};
 use axum::http::header;
 use axum::response::{IntoResponse as _, Response};
+use chrono::{DateTime, NaiveDate, Utc};
 use rust_decimal::prelude::ToPrimitive as _;
 use serde::Deserialize;
 use uuid::Uuid;
 
+use super::conversions::{NO_REFUNDS, NONE};
 use crate::dashboard::Dashboard;
 use crate::dashboard::chart::{Chart, Value};
+use crate::dashboard::days::{self, Days, query};
 use crate::dashboard::failure::Failure;
-use crate::dashboard::frame::{Frame, Place};
+use crate::dashboard::frame::{Frame, Link, Place};
 use crate::dashboard::guard::{Allowed, Viewer};
-use crate::dashboard::show::{amount, count, html};
+use crate::dashboard::show::{Revenue, amount, count, html};
 use crate::platform::db;
 use crate::reports::campaigns::{self, Dimension, Figures, Point, Row as ReportRow};
 use crate::reports::{Model, Window};
 use crate::streams::{self, Stream};
 
-/// Windows that can be chosen, in days.
-pub(super) const DAYS: [u16; 4] = [1, 7, 30, 90];
 /// Streams that can be chosen.
-const MOST_STREAMS: i64 = 200;
+pub(super) const MOST_STREAMS: i64 = 200;
+/// Rows of the table, at most.
+const MOST_ROWS: usize = 200;
+/// Currencies that are drawn, at most.
+pub(super) const MOST_DRAWN: usize = 4;
 /// What rows can be told apart by: the choice's word, and its dimensions.
 const GROUPS: [(&str, &str, &[Dimension]); 6] = [
     ("campaign", "Campaign", &[Dimension::Campaign]),
@@ -39,26 +45,22 @@ const GROUPS: [(&str, &str, &[Dimension]); 6] = [
     ("all", "All four", &Dimension::ALL),
 ];
 
-/// The chosen window.
-pub(super) fn days_of(sent: Option<&str>) -> u16 {
-    let sent = sent.and_then(|sent| sent.parse().ok());
-    sent.filter(|days| DAYS.contains(days)).unwrap_or(30)
-}
-
 /// What is asked for; what makes no sense is as if it were not there.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct Asked {
-    days: Option<String>,
-    model: Option<String>,
-    by: Option<String>,
-    stream: Option<String>,
-    models: Option<String>,
+    days: String,
+    from: String,
+    until: String,
+    model: String,
+    by: String,
+    stream: String,
+    models: String,
 }
 
 /// The choice, as it is understood.
 struct Choice {
-    days: u16,
+    days: Days,
     model: Model,
     by: &'static str,
     dimensions: &'static [Dimension],
@@ -67,29 +69,23 @@ struct Choice {
 }
 
 impl Choice {
-    fn of(asked: &Asked) -> Self {
-        let wanted = asked.by.as_deref().unwrap_or_default();
+    fn of(asked: &Asked, now: DateTime<Utc>) -> Self {
         let (by, _, dimensions) = GROUPS
             .into_iter()
-            .find(|(word, ..)| *word == wanted)
+            .find(|(word, ..)| *word == asked.by)
             .unwrap_or(GROUPS[0]);
         Self {
-            days: days_of(asked.days.as_deref()),
-            model: asked
-                .model
-                .as_deref()
-                .and_then(|model| model.parse().ok())
-                .unwrap_or(Model::LastClick),
+            days: Days::of(&asked.days, &asked.from, &asked.until, now),
+            model: asked.model.parse().unwrap_or(Model::LastClick),
             by,
             dimensions,
-            stream: asked.stream.as_deref().and_then(|id| Uuid::try_parse(id).ok()),
-            side_by_side: asked.models.as_deref() == Some("all"),
+            stream: Uuid::try_parse(&asked.stream).ok(),
+            side_by_side: asked.models == "all",
         }
     }
 
-    fn query(&self, property_id: Uuid, dashboard: &Dashboard) -> campaigns::Query {
-        let window = Window::last_days(self.days, dashboard.clock.now());
-        let mut query = campaigns::Query::new(property_id, window).group_by(self.dimensions);
+    fn query(&self, property_id: Uuid) -> campaigns::Query {
+        let mut query = campaigns::Query::new(property_id, self.days.window).group_by(self.dimensions);
         query.attribution_id = self.stream;
         let mut models = vec![self.model];
         if self.side_by_side {
@@ -98,26 +94,61 @@ impl Choice {
         query.models(&models)
     }
 
-    /// The same choice as a query string.
-    fn text(&self) -> String {
-        let mut text = url::form_urlencoded::Serializer::new(String::new());
-        text.append_pair("days", &self.days.to_string());
-        text.append_pair("model", self.model.as_str());
-        text.append_pair("by", self.by);
-        if let Some(stream) = self.stream {
-            text.append_pair("stream", &stream.to_string());
-        }
+    /// The same choice but for the days, as parts of a query.
+    fn rest(&self) -> Vec<(&'static str, String)> {
+        let mut rest = vec![
+            ("model", self.model.as_str().to_owned()),
+            ("by", self.by.to_owned()),
+        ];
+        rest.extend(self.stream.map(|stream| ("stream", stream.to_string())));
         if self.side_by_side {
-            text.append_pair("models", "all");
+            rest.push(("models", "all".to_owned()));
         }
-        text.finish()
+        rest
     }
+}
+
+/// Where a row's conversions are listed: those that it has credit of by the model, in these days, in its currency; nobody's are those without a
+/// match. None where the list cannot tell them apart.
+pub(super) fn leads_to(
+    property_id: Uuid,
+    days: &Days,
+    model: Model,
+    stream: Option<Uuid>,
+    dimensions: &[Dimension],
+    row: &ReportRow,
+) -> Option<String> {
+    let or_none = |text: &Option<String>| text.clone().unwrap_or_else(|| NONE.to_owned());
+    let mut pairs = Vec::new();
+    if row.attributed {
+        for dimension in dimensions {
+            match dimension {
+                // Follows from source and medium.
+                Dimension::Channel if dimensions.len() == 1 => return None,
+                Dimension::Channel => {}
+                Dimension::Source => pairs.push(("source", or_none(&row.source))),
+                Dimension::Medium => pairs.push(("medium", or_none(&row.medium))),
+                Dimension::Campaign => pairs.push(("campaign", or_none(&row.campaign))),
+            }
+        }
+        pairs.push(("model", model.as_str().to_owned()));
+    } else {
+        pairs.push(("outcome", "unmatched".to_owned()));
+    }
+    pairs.push(("topic", NO_REFUNDS.to_owned()));
+    pairs.push(("currency", or_none(&row.currency)));
+    pairs.extend(stream.map(|stream| ("stream", stream.to_string())));
+    pairs.extend([("from", days.first()), ("until", days.last())]);
+    Some(format!(
+        "/dashboard/properties/{property_id}/conversions{}",
+        query(&pairs)
+    ))
 }
 
 /// A row of the table.
 struct Row {
     names: Vec<String>,
-    /// Leads to its conversions, where it is a campaign.
+    /// Leads to its conversions.
     path: Option<String>,
     currency: String,
     conversions: String,
@@ -133,10 +164,22 @@ struct Shown {
 }
 
 /// A model that can be chosen.
-struct ModelChoice {
-    word: &'static str,
-    label: &'static str,
-    chosen: bool,
+pub(super) struct ModelChoice {
+    pub(super) word: &'static str,
+    pub(super) label: &'static str,
+    pub(super) chosen: bool,
+}
+
+impl ModelChoice {
+    /// All of them, one of which is chosen.
+    pub(super) fn all(chosen: Model) -> Vec<Self> {
+        let choice = |model: Model| Self {
+            word: model.as_str(),
+            label: label(model),
+            chosen: model == chosen,
+        };
+        Model::ALL.map(choice).into()
+    }
 }
 
 #[derive(Template)]
@@ -144,7 +187,7 @@ struct ModelChoice {
 struct Page {
     frame: Frame,
     choice: Choice,
-    choices: [u16; 4],
+    presets: Vec<Link>,
     groups: [(&'static str, &'static str, &'static [Dimension]); 6],
     models: Vec<ModelChoice>,
     streams: Vec<Stream>,
@@ -155,6 +198,8 @@ struct Page {
     totals: Vec<Row>,
     others: bool,
     charts: Vec<Chart>,
+    /// Currencies that no chart shows.
+    not_drawn: String,
     complete: bool,
     csv: String,
 }
@@ -178,8 +223,8 @@ pub async fn page(
     Query(asked): Query<Asked>,
 ) -> Result<Response, Failure> {
     let frame = Frame::new(&dashboard, &session, Some(property_id), Place::Campaigns).await?;
-    let choice = Choice::of(&asked);
-    let query = choice.query(property_id, &dashboard);
+    let choice = Choice::of(&asked, dashboard.clock.now());
+    let query = choice.query(property_id);
     let mut conn = dashboard.reports.turn().await?;
     let report = campaigns::report(&mut conn, &query).await?;
     let series = campaigns::series(&mut conn, &query).await?;
@@ -196,28 +241,23 @@ pub async fn page(
         Dimension::Campaign => "Campaign",
     });
     let of_row = |row: &ReportRow| shown(row, &choice, property_id);
+    let (charts, not_drawn) = charts(&series, choice.model, query.window, dashboard.clock.now());
     Ok(html(&Page {
-        choices: DAYS,
+        presets: choice.days.presets(&choice.rest()),
         groups: GROUPS,
-        models: Model::ALL
-            .into_iter()
-            .map(|model| ModelChoice {
-                word: model.as_str(),
-                label: label(model),
-                chosen: model == choice.model,
-            })
-            .collect(),
+        models: ModelChoice::all(choice.model),
         streams,
         columns: columns.collect(),
         shown_models: report.models.iter().copied().map(label).collect(),
-        rows: report.rows.iter().map(of_row).collect(),
+        rows: report.rows.iter().take(MOST_ROWS).map(of_row).collect(),
         totals: report.totals.iter().map(of_row).collect(),
-        others: !report.others.is_empty(),
-        charts: charts(&series, choice.model, query.window),
+        others: !report.others.is_empty() || report.rows.len() > MOST_ROWS,
+        charts,
+        not_drawn,
         complete: report.complete,
         csv: format!(
-            "/dashboard/properties/{property_id}/campaigns.csv?{}",
-            choice.text()
+            "/dashboard/properties/{property_id}/campaigns.csv{}",
+            days::query(&[choice.days.query(), choice.rest()].concat())
         ),
         choice,
         frame,
@@ -231,7 +271,7 @@ pub async fn csv(
     Path(property_id): Path<Uuid>,
     Query(asked): Query<Asked>,
 ) -> Result<Response, Failure> {
-    let query = Choice::of(&asked).query(property_id, &dashboard);
+    let query = Choice::of(&asked, dashboard.clock.now()).query(property_id);
     let mut conn = dashboard.reports.turn().await?;
     let report = campaigns::report(&mut conn, &query).await?;
     drop(conn);
@@ -247,7 +287,7 @@ pub async fn csv(
 }
 
 fn shown(row: &ReportRow, choice: &Choice, property_id: Uuid) -> Row {
-    let names = choice.dimensions.iter().map(|dimension| {
+    let names = choice.dimensions.iter().enumerate().map(|(place, dimension)| {
         let name = match dimension {
             Dimension::Channel => &row.channel,
             Dimension::Source => &row.source,
@@ -255,60 +295,91 @@ fn shown(row: &ReportRow, choice: &Choice, property_id: Uuid) -> Row {
             Dimension::Campaign => &row.campaign,
         };
         match (row.attributed, name) {
-            (false, _) => "nobody".to_owned(),
+            (false, _) if place == 0 => "nobody".to_owned(),
+            (false, _) => String::new(),
             (true, Some(name)) => name.clone(),
-            (true, None) => "(none)".to_owned(),
+            (true, None) => NONE.to_owned(),
         }
     });
-    let path = row.campaign.as_ref().filter(|_| row.attributed).map(|campaign| {
-        let query: String = url::form_urlencoded::Serializer::new(String::new())
-            .append_pair("campaign", campaign)
-            .finish();
-        format!("/dashboard/properties/{property_id}/conversions?{query}")
-    });
-    let figures = |figures: &Figures| Shown {
-        credit: figures.credit.round_dp(2).normalize().to_string(),
-        gross: amount(figures.gross.round_dp(2)),
-        refunds: amount(figures.refunds.round_dp(2)),
-        net: amount(figures.net.round_dp(2)),
+    let figures = |figures: &Figures| {
+        let currency = row.currency.as_deref().unwrap_or_default();
+        let revenue = Revenue::of(figures.gross, figures.refunds, currency);
+        Shown {
+            credit: figures.credit.round_dp(2).normalize().to_string(),
+            gross: amount(revenue.gross, currency),
+            refunds: amount(revenue.refunds, currency),
+            net: amount(revenue.net, currency),
+        }
     };
     Row {
         names: names.collect(),
-        path,
+        path: leads_to(
+            property_id,
+            &choice.days,
+            choice.model,
+            choice.stream,
+            choice.dimensions,
+            row,
+        ),
         currency: row.currency.clone().unwrap_or_else(|| "–".to_owned()),
         conversions: count(row.conversions),
         figures: row.figures.iter().map(figures).collect(),
     }
 }
 
-/// One of conversions where nothing has a value, else one of net revenue for each currency.
-fn charts(series: &[Point], model: Model, window: Window) -> Vec<Chart> {
-    let mut currencies: Vec<&str> = series
-        .iter()
-        .filter_map(|point| point.currency.as_deref())
+/// One of conversions, and one of net revenue for each of the currencies that brought most; with the others, which are not drawn.
+fn charts(series: &[Point], model: Model, window: Window, now: DateTime<Utc>) -> (Vec<Chart>, String) {
+    let mut conversions: BTreeMap<NaiveDate, i64> = BTreeMap::new();
+    let mut revenue: BTreeMap<&str, BTreeMap<NaiveDate, Revenue>> = BTreeMap::new();
+    for point in series {
+        *conversions.entry(point.day).or_default() += point.conversions;
+        let figures = point.figures.iter().find(|figures| figures.model == model);
+        if let (Some(currency), Some(figures)) = (point.currency.as_deref(), figures) {
+            let of_day = Revenue::of(figures.gross, figures.refunds, currency);
+            revenue.entry(currency).or_default().insert(point.day, of_day);
+        }
+    }
+    let end = now.date_naive().max(window.from);
+    let days: Vec<NaiveDate> = window
+        .from
+        .iter_days()
+        .take_while(|day| *day < window.until && *day <= end)
         .collect();
-    currencies.sort_unstable();
-    currencies.dedup();
-    let days = || window.from.iter_days().take_while(|day| *day < window.until);
-    currencies
-        .into_iter()
-        .take(4)
-        .map(|currency| {
-            let values = days().map(|day| {
-                let point = series
-                    .iter()
-                    .find(|point| point.day == day && point.currency.as_deref() == Some(currency));
-                let net = point
-                    .and_then(|point| point.figures.iter().find(|figures| figures.model == model))
-                    .map(|figures| figures.net.round_dp(2))
-                    .unwrap_or_default();
-                Value {
-                    at: day.to_string(),
-                    value: net.to_f64().unwrap_or_default(),
-                    shown: format!("{} {currency}", amount(net)),
-                }
-            });
-            Chart::of(format!("Net revenue by day, {currency}"), values.collect())
-        })
-        .collect()
+    let nothing = || "–".to_owned();
+    let of_conversions = days.iter().map(|day| {
+        let many = conversions.get(day).copied().filter(|many| *many > 0);
+        Value {
+            at: day.to_string(),
+            value: many.map(|many| many as f64),
+            shown: many.map_or_else(nothing, count),
+        }
+    });
+    let mut charts = vec![Chart::of(
+        "Conversions by day".to_owned(),
+        "Conversions",
+        of_conversions.collect(),
+    )];
+    let mut currencies: Vec<_> = revenue.into_iter().collect();
+    let gross = |days: &BTreeMap<NaiveDate, Revenue>| -> f64 {
+        days.values().filter_map(|revenue| revenue.gross.to_f64()).sum()
+    };
+    currencies.sort_by(|(_, a), (_, b)| gross(b).total_cmp(&gross(a)));
+    let not_drawn = currencies.split_off(currencies.len().min(MOST_DRAWN));
+    charts.extend(currencies.into_iter().map(|(currency, by_day)| {
+        let of_revenue = days.iter().map(|day| {
+            let net = by_day.get(day).map(|revenue| revenue.net);
+            Value {
+                at: day.to_string(),
+                value: net.and_then(|net| net.to_f64()),
+                shown: net.map_or_else(nothing, |net| format!("{} {currency}", amount(net, currency))),
+            }
+        });
+        Chart::of(
+            format!("Net revenue by day, {currency}"),
+            "Net revenue",
+            of_revenue.collect(),
+        )
+    }));
+    let not_drawn: Vec<&str> = not_drawn.into_iter().map(|(currency, _)| currency).collect();
+    (charts, not_drawn.join(", "))
 }

@@ -4,6 +4,7 @@ pub mod account;
 pub mod activity;
 pub mod attribution_ids;
 pub mod campaigns;
+pub mod conversion;
 pub mod conversions;
 pub mod destination;
 pub mod destinations;

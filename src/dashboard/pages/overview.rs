@@ -11,16 +11,18 @@ use rust_decimal::prelude::ToPrimitive as _;
 use serde::Deserialize;
 use uuid::Uuid;
 
-use super::campaigns::{DAYS, days_of};
+use super::campaigns::{MOST_DRAWN, leads_to};
+use super::conversions::NONE;
 use crate::dashboard::Dashboard;
 use crate::dashboard::chart::{Chart, Value};
+use crate::dashboard::days::Days;
 use crate::dashboard::failure::Failure;
-use crate::dashboard::frame::{Frame, Place};
+use crate::dashboard::frame::{Frame, Link, Place};
 use crate::dashboard::guard::{Allowed, Viewer};
-use crate::dashboard::show::{amount, count, html, time_or};
-use crate::reports::campaigns::Row as CampaignRow;
+use crate::dashboard::show::{Revenue, amount, count, html, time_or};
+use crate::reports::Model;
+use crate::reports::campaigns::{Dimension, Row as CampaignRow};
 use crate::reports::overview::{self, Point, Step, Unhealthy};
-use crate::reports::{Model, Window};
 
 /// Revenue in one currency.
 struct Money {
@@ -28,12 +30,12 @@ struct Money {
     net: String,
     gross: String,
     refunds: String,
-    chart: Chart,
 }
 
 /// A source or campaign.
 struct Top {
     name: String,
+    path: Option<String>,
     conversions: String,
     credit: String,
     net: String,
@@ -52,14 +54,16 @@ struct Trouble {
 #[template(path = "dashboard/templates/overview.html")]
 struct Page {
     frame: Frame,
-    days: u16,
-    choices: [u16; 4],
+    days: Days,
+    presets: Vec<Link>,
     conversions: String,
     match_rate: String,
     refused: String,
-    by_conversions: Chart,
-    by_match: Chart,
-    by_refused: Chart,
+    /// Refused requests are counted from this moment on, where there were too many.
+    refused_since: String,
+    charts: Vec<Chart>,
+    /// Currencies that no chart shows.
+    not_drawn: String,
     money: Vec<Money>,
     sources: Vec<Top>,
     campaigns: Vec<Top>,
@@ -71,7 +75,9 @@ struct Page {
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct Asked {
-    days: Option<String>,
+    days: String,
+    from: String,
+    until: String,
 }
 
 /// `GET .../overview`
@@ -82,13 +88,13 @@ pub async fn page(
     Query(asked): Query<Asked>,
 ) -> Result<Response, Failure> {
     let frame = Frame::new(&dashboard, &session, Some(property_id), Place::Overview).await?;
-    let days = days_of(asked.days.as_deref());
     let now = dashboard.clock.now();
+    let days = Days::of(&asked.days, &asked.from, &asked.until, now);
     let query = overview::Query {
         property_id,
         attribution_id: None,
-        window: Window::last_days(days, now),
-        step: if days == 1 { Step::Hour } else { Step::Day },
+        window: days.window,
+        step: if days.count() == 1 { Step::Hour } else { Step::Day },
         model: Model::LastClick,
     };
     let mut conn = dashboard.reports.turn().await?;
@@ -100,54 +106,75 @@ pub async fn page(
     for one in &found.refused {
         *refused.entry(one.at).or_default() += one.requests;
     }
-    let of_points = |label: &str, value: &dyn Fn(&Point) -> (f64, String)| {
+    let chart = |label: &str, unit, value: &dyn Fn(&Point) -> Option<(f64, String)>| {
         let values = found.points.iter().map(|point| {
-            let (value, shown) = value(point);
+            let value = value(point);
             Value {
-                at: at(point.at, query.step),
-                value,
-                shown,
+                at: at(point.at, found.step),
+                value: value.as_ref().map(|(value, _)| *value),
+                shown: value.map_or_else(|| "–".to_owned(), |(_, shown)| shown),
             }
         });
-        Chart::of(label.to_owned(), values.collect())
+        Chart::of(label.to_owned(), unit, values.collect())
     };
-    let money = total.revenue.iter().map(|revenue| {
-        let of = |point: &Point| {
-            let found = point
-                .revenue
-                .iter()
-                .find(|other| other.currency == revenue.currency);
-            let net = found.map(|found| found.net).unwrap_or_default();
-            (net.to_f64().unwrap_or_default(), amount(net))
+    let some = |many: i64| (many > 0).then(|| (many as f64, count(many)));
+    let mut revenue: Vec<_> = total.revenue.iter().collect();
+    revenue.sort_by_key(|one| std::cmp::Reverse(one.gross));
+    let not_drawn: Vec<&str> = revenue
+        .iter()
+        .skip(MOST_DRAWN)
+        .map(|one| one.currency.as_str())
+        .collect();
+    let mut charts = vec![chart("Conversions", "Conversions", &|point| {
+        some(point.conversions)
+    })];
+    charts.extend(revenue.iter().take(MOST_DRAWN).map(|drawn| {
+        let currency = &drawn.currency;
+        let of_currency = |point: &Point| {
+            let found = point.revenue.iter().find(|one| one.currency == *currency)?;
+            let net = Revenue::of(found.gross, found.refunds, currency).net;
+            Some((net.to_f64()?, format!("{} {currency}", amount(net, currency))))
         };
+        chart(&format!("Net revenue, {currency}"), "Net revenue", &of_currency)
+    }));
+    charts.push(chart("Match rate", "Matched", &|point| {
+        Some((point.match_rate?, rate(point.match_rate)))
+    }));
+    charts.push(chart("Refused requests", "Refused", &|point| {
+        some(refused.get(&point.at).copied().unwrap_or_default())
+    }));
+    let money = revenue.iter().map(|one| {
+        let (currency, sums) = (&one.currency, Revenue::of(one.gross, one.refunds, &one.currency));
         Money {
-            currency: revenue.currency.clone(),
-            net: amount(revenue.net),
-            gross: amount(revenue.gross),
-            refunds: amount(revenue.refunds),
-            chart: of_points(&format!("Net revenue in {}", revenue.currency), &of),
+            currency: currency.clone(),
+            net: amount(sums.net, currency),
+            gross: amount(sums.gross, currency),
+            refunds: amount(sums.refunds, currency),
         }
     });
+    let top = |dimensions: &'static [Dimension]| {
+        let days = &days;
+        move |row: &CampaignRow| Top {
+            path: leads_to(property_id, days, query.model, None, dimensions, row),
+            ..top(row)
+        }
+    };
     let path = |trouble: &Unhealthy| of_trouble(property_id, trouble);
     Ok(html(&Page {
-        days,
-        choices: DAYS,
+        presets: days.presets(&[]),
         conversions: count(total.conversions),
         match_rate: rate(total.match_rate),
         refused: count(refused.values().sum()),
-        by_conversions: of_points("Conversions", &|point| {
-            (point.conversions as f64, count(point.conversions))
-        }),
-        by_match: of_points("Share of conversions that were matched", &|point| {
-            (point.match_rate.unwrap_or_default(), rate(point.match_rate))
-        }),
-        by_refused: of_points("Refused requests", &|point| {
-            let requests = refused.get(&point.at).copied().unwrap_or_default();
-            (requests as f64, count(requests))
-        }),
+        refused_since: time_or(found.refused_since, ""),
+        charts,
+        not_drawn: not_drawn.join(", "),
         money: money.collect(),
-        sources: found.sources.iter().map(top).collect(),
-        campaigns: found.campaigns.iter().map(top).collect(),
+        sources: found
+            .sources
+            .iter()
+            .map(top(&[Dimension::Source, Dimension::Medium]))
+            .collect(),
+        campaigns: found.campaigns.iter().map(top(&[Dimension::Campaign])).collect(),
         troubles: unhealthy
             .iter()
             .map(|trouble| Trouble {
@@ -158,6 +185,7 @@ pub async fn page(
             })
             .collect(),
         complete: found.complete,
+        days,
         frame,
     }))
 }
@@ -183,13 +211,20 @@ fn top(row: &CampaignRow) -> Top {
     Top {
         name: match (row.attributed, parts.is_empty()) {
             (false, _) => "nobody".to_owned(),
-            (true, true) => "(none)".to_owned(),
+            (true, true) => NONE.to_owned(),
             (true, false) => parts.join(" / "),
         },
         conversions: count(row.conversions),
         credit: figures.map_or_else(String::new, |figures| figures.credit.round_dp(2).to_string()),
-        net: figures.map_or_else(String::new, |figures| amount(figures.net.round_dp(2))),
+        net: figures.map_or_else(String::new, |figures| {
+            let currency = row.currency.as_deref().unwrap_or_default();
+            amount(
+                Revenue::of(figures.gross, figures.refunds, currency).net,
+                currency,
+            )
+        }),
         currency: row.currency.clone().unwrap_or_default(),
+        path: None,
     }
 }
 
@@ -214,7 +249,7 @@ fn what(trouble: &Unhealthy) -> String {
             time_or(trouble.at, "never")
         ),
         T::NoPageViews => format!(
-            "No visit began for a day; the last {}",
+            "No page view for a day; the last came {}",
             time_or(trouble.at, "never")
         ),
         T::KeyExpires => format!("The key ends {}", time_or(trouble.at, "soon")),

@@ -49,3 +49,16 @@ pub async fn take(conn: &mut PgConnection, most: i64) -> Result<Vec<Outgoing>, s
     .fetch_all(conn)
     .await
 }
+
+/// How many wait; where there are more than 100,000, that many.
+pub async fn depth(conn: &mut PgConnection) -> Result<i64, sqlx::Error> {
+    sqlx::query_scalar!(
+        r#"select count(*) as "count!" from (
+               select from properties p
+               cross join lateral (select from outbox o where o.property_id = p.property_id limit 100000) o
+               limit 100000
+           ) waiting"#
+    )
+    .fetch_one(conn)
+    .await
+}

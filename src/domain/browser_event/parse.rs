@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use super::conversion::{BrowserConversion, digest};
-use super::{ANONYMOUS, BROWSER_COOKIES, BrowserEvent, Kind};
+use super::{ANONYMOUS, BrowserEvent, Kind};
 use crate::domain::conversion::{Arrival, Told};
 use crate::domain::faults::Fault;
 use crate::domain::json::{self, Object};
@@ -245,9 +245,8 @@ impl BrowserEvent {
     fn with_cookies(mut self, event: &Object<'_>) -> Self {
         let cookies = get(event, "browser_cookies").map(RawValue::get);
         let cookies: Option<Object<'_>> = cookies.and_then(|text| serde_json::from_str(text).ok());
-        for name in BROWSER_COOKIES {
-            let value = cookies.as_ref().and_then(|cookies| get(cookies, name));
-            if let Some(value) = value.and_then(json::string) {
+        for (name, value) in cookies.iter().flat_map(|cookies| &cookies.fields) {
+            if let Some(value) = json::string(value) {
                 self.keep_cookie(name, &value);
             }
         }
@@ -476,6 +475,10 @@ mod tests {
             event.browser_ids,
             BTreeMap::from([("_fbp".to_owned(), "fb.1".to_owned())])
         );
+        let many: serde_json::Map<String, Value> =
+            (0..1000).map(|n| (format!("_ga_{n}"), json!("x"))).collect();
+        let crowd = json!({ "consent": { "advertising": true }, "browser_cookies": many });
+        assert_eq!(super::tests::event("login", crowd).unwrap().browser_ids.len(), 16);
     }
 
     #[test]

@@ -34,10 +34,10 @@ pub fn region_cut(text: &str) -> Option<String> {
     code.or_else(|| letters.get(..2).map(str::to_owned))
 }
 
-/// A region that has two letters, or a name that stands for two.
+/// A region that has two letters, or a name that stands for two: the whole of it, since `Baja California` is no state of the US.
 pub fn region_code(text: &str) -> Option<String> {
     let letters = letters(text);
-    match regions::code(&letters) {
+    match regions::named(&letters) {
         Some(code) => Some(code.to_owned()),
         // Anything longer would be cut to what it does not mean.
         None => (letters.len() == 2).then_some(letters),
@@ -110,7 +110,10 @@ mod tests {
         for (text, cut, code) in [
             ("CA", Some("ca"), Some("ca")),
             ("California", Some("ca"), Some("ca")),
-            ("State of New York", Some("ny"), Some("ny")),
+            ("State of New York", Some("ny"), None),
+            ("Baja California", Some("ca"), None),
+            ("New York", Some("ny"), Some("ny")),
+            ("Utah", Some("ut"), Some("ut")),
             ("West Virginia", Some("wv"), Some("wv")),
             ("Arkansas", Some("ar"), Some("ar")),
             ("British Columbia", Some("bc"), Some("bc")),

@@ -70,12 +70,18 @@ const CODES: [(&str, &str); 64] = [
 
 /// The code of the region that these letters name, or whose name they hold.
 pub fn code(letters: &str) -> Option<&'static str> {
-    let named = |name: &str| letters.contains(name);
+    let held = || CODES.iter().find(|(name, _)| letters.contains(name));
+    named(letters).or_else(|| held().map(|(_, code)| *code))
+}
+
+/// The code of the region that these letters name, and nothing else.
+pub fn named(letters: &str) -> Option<&'static str> {
     // `utah` is the one name that others hold by accident: `utahan`, `wutah`.
     if letters == "utah" {
         return Some("ut");
     }
-    CODES.iter().find(|(name, _)| named(name)).map(|(_, code)| *code)
+    let known = CODES.iter().find(|(name, _)| *name == letters);
+    known.map(|(_, code)| *code)
 }
 
 #[cfg(test)]

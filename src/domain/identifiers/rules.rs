@@ -148,7 +148,7 @@ impl Rules {
     /// Snapchat Conversions API.
     pub const SNAPCHAT: Self = Self {
         email: hashed(email::plain),
-        phone: hashed(phone::digits),
+        phone: hashed(phone::untrunked),
         first_name: hashed(name::unspaced),
         last_name: hashed(name::unspaced),
         street: None,

@@ -1,6 +1,6 @@
 //! What of the claimed can be sent, in which requests.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use uuid::Uuid;
@@ -22,6 +22,29 @@ pub struct Batch {
     pub without_user_data: bool,
     /// The access token was renewed for it.
     pub renewed: bool,
+}
+
+impl Batch {
+    /// Whether all its events are of the same topic.
+    pub fn is_of_one_topic(&self) -> bool {
+        let mut topics = self.events.iter().map(|event| event.topic);
+        let first = topics.next();
+        topics.all(|topic| Some(topic) == first)
+    }
+
+    /// A batch for each topic.
+    pub fn by_topic(self) -> Vec<Self> {
+        let mut topics: BTreeMap<Topic, Vec<Event>> = BTreeMap::new();
+        for event in self.events {
+            topics.entry(event.topic).or_default().push(event);
+        }
+        let batch = |events| Self {
+            events,
+            without_user_data: self.without_user_data,
+            renewed: self.renewed,
+        };
+        topics.into_values().map(batch).collect()
+    }
 }
 
 /// What of the claimed can be sent, and what became of the rest.
@@ -46,7 +69,8 @@ pub fn prepare(
             settled.push(not_sent(State::Dead, Reason::Unreadable.as_str()));
             continue;
         };
-        if one.deliver_by <= now {
+        // A platform that takes any age is asked once more, whatever the time.
+        if one.deliver_by <= now && target.name.spec().limits.max_age.is_some() {
             settled.push(not_sent(State::Expired, Reason::TooOld.as_str()));
             continue;
         }

@@ -1,28 +1,31 @@
 //! The lane of one destination: takes what is due, sends it in batches, settles. What one platform does holds up no other, for each has a
-//! lane of its own. No transaction and no connection is held while a platform thinks.
+//! lane of its own, which ends when the destination is to be left alone. No transaction and no connection is held while a platform thinks.
 
 mod batch;
+mod hold;
 mod later;
+mod standing;
 mod target;
 mod verdict;
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use chrono::TimeDelta;
 use futures_util::future::join_all;
 use sqlx::PgPool;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::parcel::Parcel;
 use super::platforms::{Later, Name, Verdict};
-use super::retry::Breaker;
 use super::sender::{Sender, Token};
 use super::sources;
-use super::state::{Reason, State};
-use super::store::{self, Claimed, Settled};
+use super::state::Reason;
+use super::store::{self, Claimed};
 use super::system::pause_by_itself;
 use crate::destinations::{self, Destination};
 use crate::domain::topic::Topic;
@@ -30,12 +33,14 @@ use crate::platform::clock::Clock;
 use crate::platform::pace::{Pace, Turn};
 use crate::platform::secrets::Sealer;
 use batch::{Batch, batches, prepare};
+use hold::{Hold, Trouble};
 use target::Target;
-use verdict::{Handled, Reading, untried};
+use verdict::{Reading, untried};
 
+pub use standing::Standing;
 pub use target::{read, renamed};
 
-/// How long a worker has what it claimed: many times what sending it can take.
+/// How long a worker has what it is to ask about.
 const LEASE: TimeDelta = TimeDelta::minutes(5);
 /// Events in a worker's hands, at most.
 const MOST_CLAIMED: usize = 1000;
@@ -43,6 +48,8 @@ const MOST_CLAIMED: usize = 1000;
 const AT_ONCE: usize = 8;
 /// Events in a request from which on one request at a time is enough.
 const MANY: usize = 100;
+/// How long a lane works while other destinations wait for a place.
+const WHILE_OTHERS_WAIT: Duration = Duration::from_secs(2);
 
 /// How long a destination is left alone whose settings this instance cannot read.
 const UNREADABLE: Duration = Duration::from_secs(60);
@@ -62,17 +69,19 @@ pub struct Context {
     pub sealer: Sealer,
     /// The time.
     pub clock: Clock,
-    /// Lets webhooks go first.
-    pub pace: Arc<Pace>,
+    /// Lets webhooks go before lanes.
+    pub pace: Pace,
+    /// Lets webhooks go before fanning out.
+    pub fan_out_pace: Pace,
     /// Told to stop: what is under way is finished, nothing more is begun.
     pub stop: CancellationToken,
 }
 
 impl Context {
     /// Waits for a turn; none when the service stops.
-    pub async fn turn(&self) -> Option<Turn> {
+    pub async fn turn<'a>(&self, pace: &'a Pace) -> Option<Turn<'a>> {
         tokio::select! {
-            turn = self.pace.turn() => Some(turn),
+            turn = pace.turn() => Some(turn),
             () = self.stop.cancelled() => None,
         }
     }
@@ -83,145 +92,215 @@ pub struct Lane {
     context: Arc<Context>,
     property_id: Uuid,
     destination_id: Uuid,
-    breaker: Breaker,
-    token: Option<Token>,
-    /// Settings and base URL that the token was granted for.
-    granted_for: Option<(Vec<u8>, Option<String>)>,
+    standing: Standing,
+    /// Whether other destinations wait for a place.
+    others_wait: Arc<AtomicBool>,
+}
+
+/// A lane that is over.
+pub struct Ended {
+    /// The tenant.
+    pub property_id: Uuid,
+    /// Where it led.
+    pub destination_id: Uuid,
+    /// For its next lane.
+    pub standing: Standing,
+    /// Whether it came to anything.
+    pub worked: bool,
+    /// Whether it has had its turn, and more may be due.
+    pub had_its_turn: bool,
 }
 
 /// What a round came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Round {
     /// Nothing is due, or nothing may be sent.
     Idle,
     /// There may be more.
     Worked,
-    /// The platform does not work: to be left alone.
-    Pause(Duration),
+    /// Nothing that was sent was answered as it should be.
+    Failed,
+    /// The destination is to be left alone for a while.
+    Rest,
 }
 
 impl Lane {
-    /// A lane that nothing has gone through yet.
-    pub fn new(context: Arc<Context>, property_id: Uuid, destination_id: Uuid) -> Self {
+    /// A lane to a destination that stands so.
+    pub fn new(
+        context: Arc<Context>,
+        (property_id, destination_id): (Uuid, Uuid),
+        standing: Standing,
+        others_wait: Arc<AtomicBool>,
+    ) -> Self {
         Self {
             context,
             property_id,
             destination_id,
-            breaker: Breaker::default(),
-            token: None,
-            granted_for: None,
+            standing,
+            others_wait,
         }
     }
 
-    /// Works until nothing is due, or the service stops.
-    pub async fn run(mut self) {
+    /// Works until nothing is due, the destination is to be left alone, or the service stops; not for long while others wait for a place.
+    pub async fn run(mut self) -> Ended {
+        let (begun, mut worked, mut had_its_turn) = (Instant::now(), false, false);
         while !self.context.stop.is_cancelled() {
-            let Some(turn) = self.context.turn().await else {
-                return;
-            };
-            let wait = match self.round(turn).await {
-                Ok(Round::Worked) => continue,
-                Ok(Round::Idle) => return,
-                Ok(Round::Pause(wait)) => wait,
-                Err(error) => {
-                    tracing::warn!(%error, destination = %self.destination_id, "deliveries wait: the database does not answer");
-                    return;
+            match self.round().await {
+                Ok(Round::Worked) => {
+                    worked = true;
+                    had_its_turn =
+                        begun.elapsed() >= WHILE_OTHERS_WAIT && self.others_wait.load(Ordering::Relaxed);
                 }
-            };
-            tokio::select! {
-                () = tokio::time::sleep(wait) => {}
-                () = self.context.stop.cancelled() => return,
+                Ok(Round::Idle) => break,
+                Ok(Round::Failed | Round::Rest) => (worked, had_its_turn) = (true, true),
+                Err(trouble) => {
+                    tracing::warn!(error = %trouble, destination = %self.destination_id, "deliveries wait");
+                    break;
+                }
+            }
+            if had_its_turn {
+                break;
             }
         }
+        self.standing.used(self.context.clock.ticks());
+        Ended {
+            property_id: self.property_id,
+            destination_id: self.destination_id,
+            standing: self.standing,
+            worked,
+            had_its_turn,
+        }
     }
 
-    async fn round(&mut self, turn: Turn) -> Result<Round, sqlx::Error> {
+    async fn round(&mut self) -> Result<Round, Trouble> {
+        let context = Arc::clone(&self.context);
         let target = match self.target().await? {
             Ok(target) => target,
-            Err(round) => return Ok(round),
+            Err(round) => {
+                self.standing = Standing::default();
+                if round == Round::Rest {
+                    self.standing.rest(context.clock.ticks(), UNREADABLE);
+                }
+                return Ok(round);
+            }
         };
-        self.notice_changes(&target.destination);
+        self.standing.notice(&target.destination);
         let asked = self.ask_later(&target).await?;
         let limits = target.name.spec().limits;
         let at_once = if limits.events >= MANY { 1 } else { AT_ONCE };
-        let most = match self.breaker.is_cautious() {
-            true => 1,
-            false => turn.of((limits.events * at_once * 4).min(MOST_CLAIMED)),
+        // One event that finds out whether the platform works again waits for no turn.
+        let (turn, most) = match self.standing.breaker.is_cautious() {
+            true => (None, 1),
+            false => match context.turn(&context.pace).await {
+                Some(turn) => {
+                    let most = turn.of((limits.events * at_once * 4).min(MOST_CLAIMED));
+                    (Some(turn), most)
+                }
+                None => return Ok(Round::Idle),
+            },
         };
-        let (now, lease) = (self.context.clock.now(), self.context.clock.new_id());
-        let mut conn = self.context.pool.acquire().await?;
-        let claimed = store::claim(
-            &mut conn,
-            self.property_id,
-            self.destination_id,
-            lease,
-            (now, now + LEASE),
-            most as i64,
-        )
-        .await?;
-        if claimed.is_empty() {
+        let ids = (self.property_id, self.destination_id);
+        let Some((mut hold, claimed)) = Hold::claim(&context, ids, target.name, most).await? else {
             return Ok(if asked { Round::Worked } else { Round::Idle });
+        };
+        let sent = self.send_all(&target, &mut hold, claimed, at_once, turn).await;
+        if sent.is_err() {
+            hold.let_go().await;
         }
-        let ids: Vec<Uuid> = claimed.iter().map(|claimed| claimed.event_id).collect();
-        let parcels = sources::parcels(&mut conn, self.property_id, &ids, &self.context.sealer).await?;
-        let purchases = self.purchases(&mut conn, &target, &parcels).await?;
-        drop(conn);
-        let parcels: HashMap<Uuid, Parcel> = parcels
-            .into_iter()
-            .map(|parcel| (parcel.event_id, parcel))
-            .collect();
+        sent
+    }
+
+    /// Sends what was claimed, so many requests at a time.
+    async fn send_all(
+        &mut self,
+        target: &Target,
+        hold: &mut Hold<'_>,
+        claimed: Vec<Claimed>,
+        at_once: usize,
+        turn: Option<Turn<'_>>,
+    ) -> Result<Round, Trouble> {
+        let context = Arc::clone(&self.context);
+        let (parcels, purchases) = self.load(target, &claimed).await?;
         let claimed: HashMap<Uuid, Claimed> = claimed
             .into_iter()
             .map(|claimed| (claimed.event_id, claimed))
             .collect();
-
-        let (events, settled) = prepare(&target, &claimed, &parcels, &purchases, now);
-        self.settle(&target, lease, settled).await?;
+        let (events, settled) = prepare(target, &claimed, &parcels, &purchases, context.clock.now());
+        drop(turn);
+        hold.settle(&settled).await?;
+        let limits = target.name.spec().limits;
         let mut waiting = batches(events, limits.events, limits.bytes);
-        let mut failed = false;
+        let mut first = true;
         while !waiting.is_empty() {
-            let taken = waiting.split_off(waiting.len().saturating_sub(at_once));
-            if self.context.stop.is_cancelled() {
-                waiting.extend(taken);
+            if !first && !self.may_go_on().await? {
                 break;
             }
-            let verdicts = self.send(&target, &taken).await;
-            let mut broken = None;
+            first = false;
+            hold.outlast_a_request().await?;
+            let taken = waiting.split_off(waiting.len().saturating_sub(at_once));
+            let verdicts = self.send(target, &taken).await;
             let reading = Reading {
-                target: &target,
+                target,
                 claimed: &claimed,
                 parcels: &parcels,
-                sealer: &self.context.sealer,
-                now: self.context.clock.now(),
+                sealer: &context.sealer,
+                now: context.clock.now(),
             };
-            let handled: Vec<(Option<i16>, Handled)> = taken
-                .into_iter()
-                .zip(verdicts)
-                .map(|(batch, (status, verdict))| (status, reading.handle(batch, verdict)))
-                .collect();
-            for (status, mut handled) in handled {
-                for settled in &mut handled.settled {
-                    settled.http_status = status;
-                }
-                self.settle(&target, lease, handled.settled).await?;
-                waiting.extend(handled.again);
-                failed |= handled.failed;
-                broken = broken.or(handled.broken);
-            }
-            if let Some(reason) = broken {
-                self.release(&target, lease, waiting).await?;
+            let handled = reading.handle_all(taken.into_iter().zip(verdicts));
+            hold.settle(&handled.settled).await?;
+            waiting.extend(handled.again);
+            if let Some(reason) = handled.broken {
+                self.release(hold, waiting).await?;
                 self.pause(&target.destination, &reason).await?;
+                self.standing = Standing::default();
                 return Ok(Round::Idle);
             }
-            if failed {
-                break;
+            let open = match handled.worked {
+                true => {
+                    self.standing.breaker.answered();
+                    None
+                }
+                false => self.standing.breaker.failed(),
+            };
+            let asked = handled.rest.and_then(|rest| rest.to_std().ok());
+            if let Some(rest) = open.max(asked) {
+                self.release(hold, waiting).await?;
+                self.standing.rest(context.clock.ticks(), rest);
+                return Ok(Round::Rest);
+            }
+            if !handled.worked {
+                self.release(hold, waiting).await?;
+                return Ok(Round::Failed);
             }
         }
-        self.release(&target, lease, waiting).await?;
-        if !failed {
-            self.breaker.answered();
-            return Ok(Round::Worked);
+        self.release(hold, waiting).await?;
+        Ok(Round::Worked)
+    }
+
+    /// Whether one more request may be sent: the service goes on, and nobody has paused the destination or taken it away.
+    async fn may_go_on(&self) -> Result<bool, sqlx::Error> {
+        if self.context.stop.is_cancelled() {
+            return Ok(false);
         }
-        Ok(self.breaker.failed().map_or(Round::Worked, Round::Pause))
+        let mut conn = self.context.pool.acquire().await?;
+        store::is_in_use(&mut conn, self.property_id, self.destination_id).await
+    }
+
+    /// What the claimed are made of, and what became of the purchases of refunds.
+    async fn load(
+        &self,
+        target: &Target,
+        claimed: &[Claimed],
+    ) -> Result<(HashMap<Uuid, Parcel>, HashMap<Uuid, Option<String>>), sqlx::Error> {
+        let mut conn = self.context.pool.acquire().await?;
+        let ids: Vec<Uuid> = claimed.iter().map(|claimed| claimed.event_id).collect();
+        let parcels = sources::parcels(&mut conn, self.property_id, &ids, &self.context.sealer).await?;
+        let purchases = self.purchases(&mut conn, target, &parcels).await?;
+        let parcels = parcels
+            .into_iter()
+            .map(|parcel| (parcel.event_id, parcel))
+            .collect();
+        Ok((parcels, purchases))
     }
 
     /// What became of the purchases of refunds, for platforms that a refund tells nothing without its purchase.
@@ -239,15 +318,6 @@ impl Lane {
         match target.name == Name::GoogleDataManager && !refunds.is_empty() {
             true => store::states_of_purchases(conn, self.property_id, self.destination_id, &refunds).await,
             false => Ok(HashMap::new()),
-        }
-    }
-
-    /// Whoever changes the credentials, or the place, wants them used at once: a token that was granted for others is dropped.
-    fn notice_changes(&mut self, destination: &Destination) {
-        let now = (destination.settings_sealed.clone(), destination.base_url.clone());
-        if self.granted_for.as_ref() != Some(&now) {
-            self.token = None;
-            self.granted_for = Some(now);
         }
     }
 
@@ -282,7 +352,7 @@ impl Lane {
                 destination = %self.destination_id,
                 "deliveries wait: the destination's settings cannot be read here; is the key that sealed them in secrets?"
             );
-            return Ok(Err(Round::Pause(UNREADABLE)));
+            return Ok(Err(Round::Rest));
         };
         let endpoint =
             self.context
@@ -311,11 +381,15 @@ impl Lane {
         drop(conn);
         let asked = !requests.is_empty();
         for (later, event_ids) in requests {
+            // What is not asked now is asked once the lease is over.
+            if self.context.stop.is_cancelled() {
+                break;
+            }
             let context = Arc::clone(&self.context);
             let (platform, endpoint) = (target.platform.as_ref(), &target.endpoint);
             let told = match context
                 .sender
-                .token(platform, endpoint, self.token.take(), now)
+                .token(platform, endpoint, self.standing.token.take(), now)
                 .await
             {
                 Ok(token) => {
@@ -329,17 +403,17 @@ impl Lane {
                             now,
                         )
                         .await;
-                    self.token = token;
+                    self.standing.token = token;
                     told
                 }
                 // What was to be sent will find out, and say so.
                 Err((token, _)) => {
-                    self.token = token;
+                    self.standing.token = token;
                     Later::Retry { after: None }
                 }
             };
             if matches!(told, Later::Credentials { refresh: true, .. }) {
-                self.token = self.token.take().map(Token::used_up);
+                self.standing.token = self.standing.token.take().map(Token::used_up);
             }
             let told = later::told(told, later, event_ids.len(), now);
             let mut conn = context.pool.acquire().await?;
@@ -361,19 +435,23 @@ impl Lane {
         let context = Arc::clone(&self.context);
         let now = context.clock.now();
         if batches.iter().any(|batch| batch.renewed)
-            || self.token.as_ref().is_some_and(|token| token.is_over(now))
+            || self
+                .standing
+                .token
+                .as_ref()
+                .is_some_and(|token| token.is_over(now))
         {
-            self.token = self.token.take().map(Token::used_up);
+            self.standing.token = self.standing.token.take().map(Token::used_up);
         }
         let (platform, endpoint) = (target.platform.as_ref(), &target.endpoint);
         let renewed = context
             .sender
-            .token(platform, endpoint, self.token.take(), now)
+            .token(platform, endpoint, self.standing.token.take(), now)
             .await;
         let token = match renewed {
             Ok(token) => token,
             Err((token, verdict)) => {
-                self.token = token;
+                self.standing.token = token;
                 return batches.iter().map(|_| (None, verdict.clone())).collect();
             }
         };
@@ -384,41 +462,16 @@ impl Lane {
                 .send(platform, endpoint, access_token, &batch.events, now)
         });
         let verdicts = join_all(sending).await;
-        self.token = token;
+        self.standing.token = token;
         verdicts
     }
 
     /// Gives back what was claimed and not sent.
-    async fn release(&self, target: &Target, lease: Uuid, batches: Vec<Batch>) -> Result<(), sqlx::Error> {
+    async fn release(&self, hold: &mut Hold<'_>, batches: Vec<Batch>) -> Result<(), Trouble> {
         let now = self.context.clock.now();
         let events = batches.iter().flat_map(|batch| &batch.events);
-        self.settle(target, lease, events.map(|event| untried(event, now)).collect())
-            .await
-    }
-
-    async fn settle(&self, target: &Target, lease: Uuid, settled: Vec<Settled>) -> Result<(), sqlx::Error> {
-        if settled.is_empty() {
-            return Ok(());
-        }
-        let mut conn = self.context.pool.acquire().await?;
-        let now = self.context.clock.now();
-        store::settle(
-            &mut conn,
-            self.property_id,
-            self.destination_id,
-            lease,
-            &settled,
-            now,
-        )
-        .await?;
-        for state in State::ALL {
-            let count = settled.iter().filter(|settled| settled.state == state).count();
-            if count > 0 {
-                metrics::counter!("trustdata_deliveries_total", "platform" => target.name.as_str(), "state" => state.as_str())
-                    .increment(count as u64);
-            }
-        }
-        Ok(())
+        let untried: Vec<_> = events.map(|event| untried(event, now)).collect();
+        hold.settle(&untried).await
     }
 
     async fn pause(&self, destination: &Destination, reason: &str) -> Result<(), sqlx::Error> {

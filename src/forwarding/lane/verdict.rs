@@ -9,7 +9,7 @@ use super::ASK_AFTER;
 use super::batch::{Batch, without_user_data};
 use super::target::Target;
 use crate::forwarding::parcel::Parcel;
-use crate::forwarding::platforms::{Event, Failure, Name, Verdict};
+use crate::forwarding::platforms::{Event, Failure, Name, Remark, Verdict};
 use crate::forwarding::retry;
 use crate::forwarding::state::{Reason, State};
 use crate::forwarding::store::{Claimed, Settled};
@@ -22,8 +22,10 @@ pub struct Handled {
     pub settled: Vec<Settled>,
     /// What is to be sent again at once, in other requests.
     pub again: Vec<Batch>,
-    /// The platform does not work.
-    pub failed: bool,
+    /// The platform works.
+    pub worked: bool,
+    /// How long it asks to be left alone.
+    pub rest: Option<TimeDelta>,
     /// Nothing can be sent until somebody mends it.
     pub broken: Option<String>,
 }
@@ -43,18 +45,63 @@ pub struct Reading<'a> {
 }
 
 impl Reading<'_> {
+    /// What becomes of batches that were sent at the same time. The platform works if it does for one of them.
+    pub fn handle_all(&self, sent: impl Iterator<Item = (Batch, (Option<i16>, Verdict))>) -> Handled {
+        let mut all = Handled::default();
+        for (batch, (status, verdict)) in sent {
+            let mut one = self.handle(batch, verdict);
+            for settled in &mut one.settled {
+                settled.http_status = status;
+            }
+            all.settled.append(&mut one.settled);
+            all.again.append(&mut one.again);
+            all.worked |= one.worked;
+            all.rest = all.rest.max(one.rest);
+            all.broken = all.broken.or(one.broken);
+        }
+        all
+    }
+
     /// What becomes of a batch.
-    pub fn handle(&self, batch: Batch, verdict: Verdict) -> Handled {
+    fn handle(&self, batch: Batch, verdict: Verdict) -> Handled {
+        let works = !matches!(verdict, Verdict::Retry { .. } | Verdict::Unclear { .. });
+        Handled {
+            worked: works,
+            ..self.read(batch, verdict)
+        }
+    }
+
+    fn read(&self, batch: Batch, verdict: Verdict) -> Handled {
         match verdict {
             Verdict::Accepted {
                 request_id,
                 later,
                 failures,
-            } => self.accepted(&batch, request_id, later, failures),
+                remarks,
+            } => self.accepted(&batch, (request_id, later), failures, remarks),
             Verdict::Retry { code, after } => Handled {
-                failed: true,
                 settled: self.all(&batch, |event| self.again(event, after, &code)),
+                rest: after,
                 ..Handled::default()
+            },
+            Verdict::Unclear { code, after } => Handled {
+                settled: self.all(&batch, |event| match self.is_stuck(event, &code) {
+                    true => self.given_up(event, &code),
+                    false => self.again(event, after, &code),
+                }),
+                rest: after,
+                ..Handled::default()
+            },
+            Verdict::NotYet { code, after } => match batch.is_of_one_topic() {
+                true => Handled {
+                    settled: self.all(&batch, |event| self.again(event, Some(after), &code)),
+                    ..Handled::default()
+                },
+                // It is about one of them, and does not say which.
+                false => Handled {
+                    again: batch.by_topic(),
+                    ..Handled::default()
+                },
             },
             Verdict::Refused {
                 code,
@@ -93,11 +140,15 @@ impl Reading<'_> {
     fn accepted(
         &self,
         batch: &Batch,
-        request_id: Option<String>,
-        later: Option<String>,
+        (request_id, later): (Option<String>, Option<String>),
         failures: Vec<Failure>,
+        remarks: Vec<Remark>,
     ) -> Handled {
         let failures = by_index(failures);
+        let remarks: HashMap<usize, String> = remarks
+            .into_iter()
+            .map(|remark| (remark.index, remark.text))
+            .collect();
         let taken = if self.target.name == Name::Ga4 {
             State::Sent
         } else {
@@ -108,6 +159,7 @@ impl Reading<'_> {
                 request_id: request_id.clone(),
                 due_at: later.is_some().then(|| self.now + ASK_AFTER),
                 later: later.clone(),
+                answer: self.discreet(remarks.get(&index), event),
                 ..self.settled(event, taken)
             },
             Some(failure) => self.failed(event, failure),
@@ -188,19 +240,44 @@ impl Reading<'_> {
         Settled {
             reason: Some(Reason::Refused.as_str()),
             code: Some(code.to_owned()),
-            answer: detail,
+            answer: self.discreet(detail.as_ref(), event),
             ..self.settled(event, State::Dead)
         }
     }
 
+    /// The platform's words, as they may be kept.
+    fn discreet(&self, said: Option<&String>, event: &Event) -> Option<String> {
+        said.map(|said| self.target.name.discreet(said, event))
+    }
+
+    /// Back into the queue. Where the platform takes events of any age, a time of our own is the limit; it counts when a try has failed, so that
+    /// what waited for a pause to end is tried once more.
     fn again(&self, event: &Event, after: Option<TimeDelta>, code: &str) -> Settled {
         let claimed = self.claimed.get(&event.event_id);
+        let ageless = self.target.name.spec().limits.max_age.is_none();
+        if ageless && claimed.is_some_and(|claimed| claimed.deliver_by <= self.now) {
+            return self.given_up(event, code);
+        }
         let attempts = claimed.map_or(1, |claimed| claimed.attempts);
         let asked = after.and_then(|after| after.to_std().ok());
         Settled {
             due_at: Some(self.now + retry::wait(attempts, asked, rand::random())),
             code: Some(code.to_owned()),
             ..self.settled(event, State::Queued)
+        }
+    }
+
+    /// Whether a code that nobody has documented has come often enough, and the last time too.
+    fn is_stuck(&self, event: &Event, code: &str) -> bool {
+        self.claimed.get(&event.event_id).is_some_and(|claimed| {
+            claimed.attempts >= retry::UNCLEAR_TRIES && claimed.code.as_deref() == Some(code)
+        })
+    }
+
+    fn given_up(&self, event: &Event, code: &str) -> Settled {
+        Settled {
+            reason: Some(Reason::GaveUp.as_str()),
+            ..self.dead(event, code, None)
         }
     }
 

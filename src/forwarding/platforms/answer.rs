@@ -16,8 +16,10 @@ pub struct Answer<'a> {
     pub status: u16,
     /// Its headers.
     pub headers: &'a HeaderMap,
-    /// Its body.
+    /// Its body, or the beginning of it.
     pub body: &'a [u8],
+    /// Whether it went on beyond what was read.
+    pub cut: bool,
     /// When it came.
     pub now: DateTime<Utc>,
 }
@@ -35,6 +37,15 @@ pub struct Failure {
     pub retry: bool,
 }
 
+/// What a platform says of an event that it took.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Remark {
+    /// Which event of the request.
+    pub index: usize,
+    /// The platform's words, without anything that could be personal or secret.
+    pub text: String,
+}
+
 /// What became of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
@@ -46,6 +57,8 @@ pub enum Verdict {
         later: Option<String>,
         /// Events that were not taken.
         failures: Vec<Failure>,
+        /// What is said of those that were.
+        remarks: Vec<Remark>,
     },
     /// Nothing was taken; the same request may be taken later.
     Retry {
@@ -53,6 +66,20 @@ pub enum Verdict {
         code: String,
         /// How long it asks to wait.
         after: Option<TimeDelta>,
+    },
+    /// Nothing was taken, with a code that is not documented: it may be a refusal. Tried again so often, and no more.
+    Unclear {
+        /// The platform's code.
+        code: String,
+        /// How long it asks to wait.
+        after: Option<TimeDelta>,
+    },
+    /// Nothing was taken, for events of this topic are not taken yet. Those of other topics may go at once.
+    NotYet {
+        /// The platform's code.
+        code: String,
+        /// How long it takes.
+        after: TimeDelta,
     },
     /// Nothing was taken, because of some events; the others may go again at once.
     Refused {
@@ -146,12 +173,29 @@ impl Verdict {
             request_id: request_id.map(str::to_owned),
             later: None,
             failures: Vec::new(),
+            remarks: Vec::new(),
         }
+    }
+
+    /// The same, with what the platform says of the events that it took.
+    pub(super) fn remarking(mut self, said: impl IntoIterator<Item = Remark>) -> Self {
+        if let Self::Accepted { remarks, .. } = &mut self {
+            remarks.extend(said);
+        }
+        self
     }
 
     /// Come again.
     pub(super) fn retry(code: impl Into<String>, after: Option<TimeDelta>) -> Self {
         Self::Retry {
+            code: code.into(),
+            after,
+        }
+    }
+
+    /// Come again, or never.
+    pub(super) fn unclear(code: impl Into<String>, after: Option<TimeDelta>) -> Self {
+        Self::Unclear {
             code: code.into(),
             after,
         }
@@ -200,7 +244,15 @@ impl Verdict {
             request_id: request_id.map(str::to_owned),
             later: None,
             failures: once_each(failures, events),
+            remarks: Vec::new(),
         }
+    }
+
+    /// The platform counts fewer events than there were, and does not say which are missing. Those that it names have failed; the others are
+    /// sent again in smaller requests, until the missing ones are alone. Those that it took before it tells by their deduplication ids.
+    pub(super) fn incomplete(events: usize, named: Vec<Failure>) -> Self {
+        let detail = "fewer events were taken than were sent".to_owned();
+        Self::refused_for(events, "incomplete", Some(detail), named)
     }
 
     pub(super) fn credentials(code: impl Into<String>, refresh: bool) -> Self {
@@ -226,10 +278,45 @@ fn once_each(mut failures: Vec<Failure>, events: usize) -> Vec<Failure> {
     failures
 }
 
+/// Of rows that an answer should have and has not: nobody said that these were taken, so they are sent again.
+pub(super) fn untold(rows: usize, events: usize) -> impl Iterator<Item = Failure> {
+    (rows..events).map(unsaid)
+}
+
+/// An event of which the answer does not say what became of it.
+pub(super) fn unsaid(index: usize) -> Failure {
+    Failure {
+        index,
+        code: "not_told".to_owned(),
+        detail: None,
+        retry: true,
+    }
+}
+
+/// The same remark on every event of a request.
+pub(super) fn on_all(events: usize, text: Option<String>) -> impl Iterator<Item = Remark> {
+    let remark = move |index| {
+        let text = text.clone()?;
+        Some(Remark { index, text })
+    };
+    (0..events).filter_map(remark)
+}
+
 impl Answer<'_> {
-    /// The body as JSON; none, where it is none.
+    /// The body as JSON; none, where it is none. Of one that was cut only the beginning is there: none.
     pub(super) fn json(&self) -> Option<Value> {
+        if self.cut {
+            return None;
+        }
         serde_json::from_slice(self.body).ok()
+    }
+
+    /// A success without a body that can be read: where the answer grew too long, its status speaks for it; else nobody said anything.
+    pub(super) fn success_unread(&self, code: String) -> Verdict {
+        match self.cut {
+            true => Verdict::accepted(None),
+            false => Verdict::retry(code, self.retry_after()),
+        }
     }
 
     /// Whether the status says that all is well.
@@ -313,6 +400,7 @@ mod tests {
             status,
             headers,
             body: b"",
+            cut: false,
             now: DateTime::parse_from_rfc3339("2026-11-01T10:00:00Z")
                 .unwrap()
                 .to_utc(),

@@ -45,6 +45,11 @@ impl Unsendable {
         Self::new("unsupported_topic", format!("{} takes no {topic}", spec.title))
     }
 
+    /// The platform takes no event of such a name.
+    pub(super) fn name(reason: impl Into<String>) -> Self {
+        Self::new("unsupported_name", reason)
+    }
+
     pub(super) fn no_identifiers() -> Self {
         Self::new(
             "no_identifiers",
@@ -128,14 +133,37 @@ impl<'a> Draft<'a> {
         self.notes.push(Note { field, code });
     }
 
-    /// The newest click id of this name.
-    pub(super) fn click(&self, name: &str) -> Option<&'a str> {
-        self.parcel.session.click(name).map(|click| click.value.as_str())
+    /// The newest click id of this name; one that no network can have made is noted, and left out.
+    pub(super) fn click(&mut self, name: &'static str) -> Option<&'a str> {
+        let value = self.parcel.session.click(name)?.value.as_str();
+        self.checked(name, value, is_token)
     }
 
-    /// A browser cookie.
-    pub(super) fn cookie(&self, name: &str) -> Option<&'a str> {
-        self.parcel.session.cookies.get(name).map(String::as_str)
+    /// A browser cookie; one that no script of a platform's can have set is noted, and left out.
+    pub(super) fn cookie(&mut self, name: &'static str) -> Option<&'a str> {
+        self.cookie_named(name, name)
+    }
+
+    /// A browser cookie whose name is made of a setting; `shown` stands in the note.
+    pub(super) fn cookie_named(&mut self, name: &str, shown: &'static str) -> Option<&'a str> {
+        let value = self.parcel.session.cookies.get(name)?;
+        self.checked(shown, value, is_token)
+    }
+
+    /// A value that holds; else it is noted, and left out.
+    pub(super) fn checked<T: AsRef<str>>(
+        &mut self,
+        field: &'static str,
+        value: T,
+        holds: impl Fn(&str) -> bool,
+    ) -> Option<T> {
+        match holds(value.as_ref()) {
+            true => Some(value),
+            false => {
+                self.note(field, "malformed");
+                None
+            }
+        }
     }
 
     /// The landing page.
@@ -224,6 +252,11 @@ impl<'a> Draft<'a> {
             json,
         })
     }
+}
+
+/// Visible ASCII, of a length that ids have.
+fn is_token(text: &str) -> bool {
+    (1..=512).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
 /// Whether an address is one of the public internet's.

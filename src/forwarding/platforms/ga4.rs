@@ -28,6 +28,7 @@ pub(super) const SPEC: Spec = Spec {
     limited_use: true,
     click_ids: &["gclid", "gbraid", "wbraid", "dclid"],
     secrets: &["api_secret"],
+    clear: &["ip_override", "city", "region", "postal_code", "country"],
 };
 
 /// Characters of a parameter's value.
@@ -103,9 +104,13 @@ impl Platform for Settings {
         }
     }
 
+    fn rename(&self, _topic: Topic, name: &str) -> Result<String, Unsendable> {
+        custom_name(name)
+    }
+
     fn event(&self, draft: &mut Draft<'_>) -> Result<Value, Unsendable> {
         let client_id = client_id(draft).ok_or_else(Unsendable::no_identifiers)?;
-        draft.dedup_id = draft.parcel.order_id().to_owned();
+        draft.dedup_id = transaction_id(draft);
         let consent = draft.parcel.consent;
         let word = |granted: bool| if granted { "GRANTED" } else { "DENIED" };
         let personal = match draft.limited_use() {
@@ -143,7 +148,7 @@ impl Platform for Settings {
             "events": [{
                 "name": draft.name,
                 "params": {
-                    "transaction_id": cut(&draft.dedup_id, MOST_VALUE),
+                    "transaction_id": draft.dedup_id,
                     "value": draft.value(),
                     "currency": draft.currency(),
                     "tax": order.tax.map(number),
@@ -206,13 +211,13 @@ impl Settings {
     /// The session's id, from the cookie of this very stream: `GS1.1.<id>.…` or `GS2.1.s<id>$…`.
     fn session_id(&self, draft: &mut Draft<'_>) -> Option<String> {
         let stream = self.measurement_id.trim_start_matches("G-");
-        let text = draft.cookie(&format!("_ga_{stream}"))?;
+        let text = draft.cookie_named(&format!("_ga_{stream}"), "_ga_")?;
         let third = text.splitn(3, '.').nth(2)?;
         let digits = third.trim_start_matches('s');
         let end = digits.find(|c: char| !c.is_ascii_digit()).unwrap_or(digits.len());
         match &digits[..end] {
             "" => {
-                draft.note("_ga", "malformed");
+                draft.note("_ga_", "malformed");
                 None
             }
             id => Some(id.to_owned()),
@@ -242,19 +247,37 @@ fn is_digits(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
+/// The order's id. One that is longer than a value may be is cut, and ends in a hash: two orders whose ids begin alike stay two.
+fn transaction_id(draft: &mut Draft<'_>) -> String {
+    let id = draft.parcel.order_id();
+    if cut(id, MOST_VALUE) == id {
+        return id.to_owned();
+    }
+    let hash = sha256_hex(id);
+    draft.note("conversion_id", "shortened");
+    format!("{}-{}", cut(id, MOST_VALUE - 17), cut(&hash, 16))
+}
+
 fn user_data(draft: &mut Draft<'_>) -> Value {
-    json!({
-        "sha256_email_address": draft.ids(Field::Email),
-        "sha256_phone_number": draft.ids(Field::Phone),
-        "address": [{
-            "sha256_first_name": draft.id(Field::FirstName),
-            "sha256_last_name": draft.id(Field::LastName),
+    let names = (draft.id(Field::FirstName), draft.id(Field::LastName));
+    let place = (draft.id(Field::PostalCode), draft.id(Field::Country));
+    // An address is taken whole or not at all: name, country and postal code. The rest may be left out.
+    let address = match (names, place) {
+        ((Some(first), Some(last)), (Some(postal), Some(country))) => json!([{
+            "sha256_first_name": first,
+            "sha256_last_name": last,
             "sha256_street": draft.id(Field::Street),
             "city": draft.id(Field::City),
             "region": draft.id(Field::Region),
-            "postal_code": draft.id(Field::PostalCode),
-            "country": draft.id(Field::Country),
-        }],
+            "postal_code": postal,
+            "country": country,
+        }]),
+        _ => Value::Null,
+    };
+    json!({
+        "sha256_email_address": draft.ids(Field::Email),
+        "sha256_phone_number": draft.ids(Field::Phone),
+        "address": address,
     })
 }
 
@@ -267,8 +290,7 @@ fn custom_name(name: &str) -> Result<String, Unsendable> {
             .bytes()
             .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
     if !holds {
-        return Err(Unsendable::new(
-            "unsupported_name",
+        return Err(Unsendable::name(
             "Google Analytics 4 takes names of at most 40 letters, digits and underscores that begin with a letter",
         ));
     }

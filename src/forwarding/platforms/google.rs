@@ -33,6 +33,7 @@ pub(super) const SPEC: Spec = Spec {
     limited_use: true,
     click_ids: &["gclid", "gbraid", "wbraid", "dclid"],
     secrets: &["client_secret", "refresh_token"],
+    clear: &["userAgent", "regionCode", "postalCode"],
 };
 
 /// How long a new conversion action takes to be known everywhere.
@@ -199,6 +200,7 @@ impl Platform for Settings {
                 request_id: request_id.map(str::to_owned),
                 later: request_id.map(str::to_owned),
                 failures: Vec::new(),
+                remarks: Vec::new(),
             };
         }
         let Some(error) = json
@@ -230,7 +232,10 @@ impl Platform for Settings {
             return Verdict::UserDataRefused { code };
         }
         if has(&["CONVERSION_ACTION_TOO_RECENTLY_CREATED"]) {
-            return Verdict::retry(code, Some(NEW_ACTION));
+            return Verdict::NotYet {
+                code,
+                after: NEW_ACTION,
+            };
         }
         if has(&CONFIGURATION) || answer.status == 404 {
             return Verdict::configuration(code, refusal.detail);

@@ -6,7 +6,7 @@ use chrono::TimeDelta;
 use secrecy::SecretString;
 use serde_json::{Value, json};
 
-use super::answer::{indexes_after, words};
+use super::answer::{indexes_after, unsaid, untold, words};
 use super::body::{decimal, envelope};
 use super::oauth;
 use super::settings::{DIGITS, Fields};
@@ -30,6 +30,7 @@ pub(super) const SPEC: Spec = Spec {
     limited_use: false,
     click_ids: &["li_fat_id"],
     secrets: &["access_token", "client_secret", "refresh_token"],
+    clear: &["firstName", "lastName", "countryCode"],
 };
 
 struct Settings {
@@ -89,7 +90,8 @@ impl Platform for Settings {
 
     fn event(&self, draft: &mut Draft<'_>) -> Result<Value, Unsendable> {
         let id = |kind: &str, value: String| json!({ "idType": kind, "idValue": value });
-        let click = draft.click("li_fat_id").or(draft.cookie("li_fat_id"));
+        let click = draft.click("li_fat_id").or_else(|| draft.cookie("li_fat_id"));
+        let click = click.and_then(|click| draft.checked("li_fat_id", click, is_click));
         let ids: Vec<Value> = [
             draft.id(Field::Email).map(|email| id("SHA256_EMAIL", email)),
             click.map(|click| id("LINKEDIN_FIRST_PARTY_ADS_TRACKING_UUID", click.to_owned())),
@@ -138,8 +140,12 @@ impl Platform for Settings {
     fn verdict(&self, answer: &Answer<'_>, events: &[Event]) -> Verdict {
         let json = answer.json().unwrap_or_default();
         if answer.is_success() {
-            let rows = json["elements"].as_array().into_iter().flatten().enumerate();
-            let failures = rows.filter_map(|(index, row)| failure_of(index, row)).collect();
+            let Some(rows) = json["elements"].as_array() else {
+                return answer.success_unread(answer.http_code());
+            };
+            let failures = rows.iter().enumerate();
+            let failures = failures.filter_map(|(index, row)| failure_of(index, row));
+            let failures = failures.chain(untold(rows.len(), events.len())).collect();
             return Verdict::partly(events.len(), None, failures);
         }
         let message = json["message"].as_str().unwrap_or_default();
@@ -181,9 +187,19 @@ impl Platform for Settings {
     }
 }
 
+/// A click id: an id in the manner of UUIDs.
+fn is_click(id: &str) -> bool {
+    id.len() <= 128
+        && id
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+}
+
 /// What a row of the answer says, unless all is well.
 fn failure_of(index: usize, row: &Value) -> Option<Failure> {
-    let status = row["status"].as_u64()?;
+    let Some(status) = row["status"].as_u64() else {
+        return Some(unsaid(index));
+    };
     if (200..300).contains(&status) {
         return None;
     }

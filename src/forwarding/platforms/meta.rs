@@ -4,13 +4,12 @@ use chrono::TimeDelta;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::{Value, json};
 
-use super::answer::words;
+use super::answer::{on_all, words};
 use super::body::{envelope, number};
-use super::settings::{DIGITS, Fields, WORD};
+use super::settings::{DIGITS, Fields, Shape, WORD};
 use super::{Answer, Draft, Event, Limits, NoTrial, Platform, Request, Sending, Spec, Unsendable, Verdict};
 use crate::domain::identifiers::{Field, Rules};
 use crate::domain::topic::Topic;
-use crate::forwarding::parcel::Click;
 
 pub(super) const SPEC: Spec = Spec {
     name: "meta",
@@ -28,22 +27,34 @@ pub(super) const SPEC: Spec = Spec {
     limited_use: true,
     click_ids: &["fbclid"],
     secrets: &["access_token"],
+    clear: &["client_ip_address", "client_user_agent"],
+};
+
+/// Meta's number of California, whose rules are the strictest.
+const CALIFORNIA: u32 = 1000;
+
+const STATE: Shape = Shape {
+    holds: |text| (1..=5).contains(&text.len()) && (DIGITS.holds)(text),
+    must: "must be Meta's number of a state of the US, such as 1000 for California",
 };
 
 struct Settings {
     pixel_id: String,
     access_token: SecretString,
     test_event_code: Option<String>,
+    ldu_state: Option<u32>,
 }
 
 pub(super) fn read(fields: &mut Fields<'_>) -> Option<impl Platform + use<>> {
     let pixel_id = fields.text("pixel_id", &DIGITS);
     let access_token = fields.secret("access_token");
     let test_event_code = fields.optional_text("test_event_code", &WORD);
+    let ldu_state = fields.optional_text("ldu_state", &STATE);
     Some(Settings {
         pixel_id: pixel_id?,
         access_token: access_token?,
         test_event_code,
+        ldu_state: ldu_state.and_then(|state| state.parse().ok()),
     })
 }
 
@@ -62,6 +73,10 @@ impl Platform for Settings {
             Topic::Refund => return Err(Unsendable::topic(&SPEC, topic)),
         }
         .to_owned())
+    }
+
+    fn rename(&self, _topic: Topic, name: &str) -> Result<String, Unsendable> {
+        Ok(name.to_owned())
     }
 
     fn event(&self, draft: &mut Draft<'_>) -> Result<Value, Unsendable> {
@@ -104,6 +119,12 @@ impl Platform for Settings {
             })
             .collect();
         let limited = draft.limited_use();
+        let (country, state) = match (self.ldu_state, there("client_ip_address")) {
+            (Some(state), _) => (1, state),
+            // Zero and zero: Meta finds out the state by the address, if it has one.
+            (None, true) => (0, 0),
+            (None, false) => (1, CALIFORNIA),
+        };
         Ok(json!({
             "event_name": draft.name,
             "event_time": draft.at.timestamp(),
@@ -112,10 +133,9 @@ impl Platform for Settings {
             "action_source": if website { "website" } else { "system_generated" },
             "event_source_url": draft.page(),
             "referrer_url": draft.referrer(),
-            // Zero and zero: Meta finds out the state by the address.
             "data_processing_options": limited.then_some(["LDU"]),
-            "data_processing_options_country": limited.then_some(0),
-            "data_processing_options_state": limited.then_some(0),
+            "data_processing_options_country": limited.then_some(country),
+            "data_processing_options_state": limited.then_some(state),
             "user_data": user,
             "custom_data": {
                 "value": draft.value(),
@@ -159,9 +179,15 @@ impl Platform for Settings {
         };
         let error = &json["error"];
         let Some(code) = error["code"].as_i64() else {
-            return match answer.is_success() && json["events_received"].is_number() {
-                true => Verdict::accepted(json["fbtrace_id"].as_str()),
-                false => Verdict::retry(answer.http_code(), answer.retry_after()),
+            return match json["events_received"].as_u64().filter(|_| answer.is_success()) {
+                Some(received) if received >= events.len() as u64 => {
+                    let messages = json["messages"].as_array().into_iter().flatten();
+                    let said: Vec<&str> = messages.filter_map(Value::as_str).collect();
+                    Verdict::accepted(json["fbtrace_id"].as_str())
+                        .remarking(on_all(events.len(), words(&said.join(" "))))
+                }
+                Some(_) => Verdict::incomplete(events.len(), Vec::new()),
+                None => Verdict::retry(answer.http_code(), answer.retry_after()),
             };
         };
         let subcode = error["error_subcode"].as_i64();
@@ -182,19 +208,31 @@ impl Platform for Settings {
             (102 | 190, _) => Verdict::credentials(text, false),
             (3 | 10 | 200..=293 | 295..=299, _) | (100, Some(33)) => Verdict::configuration(text, detail()),
             (100 | 105 | 294 | 2650 | 2655, _) => Verdict::refused(events.len(), text, detail()),
-            _ => Verdict::retry(text, answer.retry_after()),
+            // Faults that pass, and limits of app, user, page or account.
+            (1 | 2 | 4 | 17 | 32 | 341 | 368 | 613 | 5000 | 21009 | 80000..=80014, _) => {
+                Verdict::retry(text, answer.retry_after())
+            }
+            _ if answer.status >= 500 => Verdict::retry(text, answer.retry_after()),
+            _ => Verdict::unclear(text, answer.retry_after()),
         }
     }
 }
 
-/// The click: the browser's own cookie where it is of the newest click, or made of the click and its time.
+/// The click: the browser's own cookie where it is of the newest click, or made of the click and its time. Anybody can write an `fbclid` into a
+/// link: one that does not make the form is left out.
 fn fbc(draft: &mut Draft<'_>) -> Option<String> {
     let cookie = cookie(draft, "_fbc");
-    let made = |click: &Click| format!("fb.1.{}.{}", click.at.timestamp_millis(), click.value);
-    match (cookie, draft.parcel.session.click("fbclid")) {
-        (Some(cookie), Some(click)) if payload(&cookie) != Some(&click.value) => Some(made(click)),
-        (None, Some(click)) => Some(made(click)),
-        (cookie, _) => cookie,
+    let value = draft.click("fbclid");
+    let Some(click) = draft.parcel.session.click("fbclid").filter(|_| value.is_some()) else {
+        return cookie;
+    };
+    let made = format!("fb.1.{}.{}", click.at.timestamp_millis(), click.value);
+    let Some(made) = draft.checked("fbclid", made, |made| payload(made) == Some(&click.value)) else {
+        return cookie;
+    };
+    match cookie {
+        Some(cookie) if payload(&cookie) == Some(&click.value) => Some(cookie),
+        _ => Some(made),
     }
 }
 
@@ -205,10 +243,7 @@ fn fbp(draft: &mut Draft<'_>) -> Option<String> {
 /// A cookie of Meta's, where it has their form; case matters, so it travels as it is.
 fn cookie(draft: &mut Draft<'_>, name: &'static str) -> Option<String> {
     let text = draft.cookie(name)?;
-    if payload(text).is_none() {
-        draft.note(name, "malformed");
-        return None;
-    }
+    let text = draft.checked(name, text, |text| payload(text).is_some())?;
     Some(text.to_owned())
 }
 

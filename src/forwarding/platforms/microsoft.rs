@@ -1,5 +1,7 @@
 //! Microsoft UET Conversions API.
 
+use std::collections::BTreeSet;
+
 use chrono::TimeDelta;
 use secrecy::SecretString;
 use serde_json::{Value, json};
@@ -27,6 +29,7 @@ pub(super) const SPEC: Spec = Spec {
     limited_use: true,
     click_ids: &["msclkid"],
     secrets: &["token"],
+    clear: &["clientIpAddress", "clientUserAgent"],
 };
 
 struct Settings {
@@ -60,8 +63,14 @@ impl Platform for Settings {
         .to_owned())
     }
 
+    fn rename(&self, _topic: Topic, name: &str) -> Result<String, Unsendable> {
+        Ok(name.to_owned())
+    }
+
     fn event(&self, draft: &mut Draft<'_>) -> Result<Value, Unsendable> {
         let user = json!({
+            // The visitor's id at Microsoft.
+            "anonymousId": draft.cookie("_uetvid"),
             "externalId": draft.id(Field::ExternalId),
             "em": draft.id(Field::Email),
             "ph": draft.id(Field::Phone),
@@ -70,7 +79,9 @@ impl Platform for Settings {
             "clientUserAgent": draft.user_agent(),
         });
         let there = |name: &str| !user[name].is_null();
-        let known = ["externalId", "em", "ph", "msclkid"].into_iter().any(there)
+        let known = ["anonymousId", "externalId", "em", "ph", "msclkid"]
+            .into_iter()
+            .any(there)
             || (there("clientIpAddress") && there("clientUserAgent"));
         if !known {
             return Err(Unsendable::no_identifiers());
@@ -145,8 +156,17 @@ impl Platform for Settings {
             .collect();
         let received = json["eventsReceived"].as_u64();
         let some_taken = received.is_some_and(|received| received > 0);
+        let named = failures
+            .iter()
+            .map(|failure| failure.index as u64)
+            .collect::<BTreeSet<_>>();
+        let told = received.unwrap_or(0) + named.len() as u64;
         match answer.status {
             401 | 403 => Verdict::credentials(answer.http_code(), false),
+            // More are missing than it names.
+            200..300 | 400 if some_taken && told < events.len() as u64 => {
+                Verdict::incomplete(events.len(), failures)
+            }
             // Taken but for those that it names.
             200..300 | 400 if some_taken => Verdict::partly(events.len(), json["traceId"].as_str(), failures),
             // It counts what it took: nothing.
@@ -154,7 +174,7 @@ impl Platform for Settings {
                 let text = code(&error["code"]).unwrap_or_else(|| answer.http_code());
                 Verdict::refused_for(events.len(), text, detail(), failures)
             }
-            200..300 => Verdict::retry(answer.http_code(), answer.retry_after()),
+            200..300 => answer.success_unread(answer.http_code()),
             _ => answer.by_status(events.len(), detail()),
         }
     }
@@ -169,12 +189,36 @@ fn code(value: &Value) -> Option<String> {
     }
 }
 
-/// A click id of 32 hex digits, with or without dashes.
+/// A click id: 32 hex digits, or a UUID with its dashes.
 fn click<'a>(draft: &mut Draft<'a>) -> Option<&'a str> {
     let id = draft.click("msclkid")?;
-    if uuid::Uuid::try_parse(id).is_err() {
-        draft.note("msclkid", "malformed");
-        return None;
+    draft.checked("msclkid", id, is_click)
+}
+
+fn is_click(id: &str) -> bool {
+    // Braces and `urn:uuid:` are UUIDs too, but no click ids.
+    matches!(id.len(), 32 | 36) && uuid::Uuid::try_parse(id).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn click_ids() {
+        let bare = "0123456789abcdef0123456789ABCDEF";
+        let dashed = "01234567-89ab-cdef-0123-456789abcdef";
+        assert!(is_click(bare) && is_click(dashed));
+        for bad in [
+            "",
+            "x",
+            &bare[1..],
+            &format!("{{{dashed}}}"),
+            &format!("urn:uuid:{dashed}"),
+            &format!("{bare}gggg"),
+            "0123456789abcdef0123456789abcde-",
+        ] {
+            assert!(!is_click(bad), "{bad}");
+        }
     }
-    Some(id)
 }

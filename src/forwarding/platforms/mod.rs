@@ -21,18 +21,20 @@ mod snapchat;
 mod tiktok;
 mod webhook;
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::str::FromStr;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::Value;
 
-pub use answer::{Answer, Count, Failure, Fate, Later, Verdict};
+pub use answer::{Answer, Count, Failure, Fate, Later, Remark, Verdict};
 pub use draft::{Draft, Event, Note, Unsendable};
 pub use request::{Endpoint, Header, Request, Sending};
 
 use crate::domain::faults::Fault;
 use crate::domain::identifiers::Rules;
+use crate::domain::personal::MASK;
 use crate::domain::topic::Topic;
 use crate::forwarding::parcel::Parcel;
 
@@ -84,6 +86,8 @@ pub struct Spec {
     pub click_ids: &'static [&'static str],
     /// Settings that are secret.
     pub secrets: &'static [&'static str],
+    /// Members of its events that tell of the visitor in clear: sent, and shown to nobody.
+    pub clear: &'static [&'static str],
 }
 
 /// Why an event cannot be tried out.
@@ -108,13 +112,6 @@ pub struct Limits {
     pub max_age: Option<TimeDelta>,
 }
 
-impl Limits {
-    /// Until when an event must have been delivered.
-    pub fn deadline(&self, event_time: DateTime<Utc>) -> Option<DateTime<Utc>> {
-        self.max_age.and_then(|age| event_time.checked_add_signed(age))
-    }
-}
-
 /// The roles of a platform, with the settings of one destination.
 pub trait Platform: Send + Sync {
     /// What holds whoever uses it.
@@ -122,6 +119,20 @@ pub trait Platform: Send + Sync {
 
     /// What it calls a topic's event; `custom` is the name of a custom event.
     fn event_name(&self, topic: Topic, custom: Option<&str>) -> Result<String, Unsendable>;
+
+    /// A destination's own name for a topic's event, as the platform takes it; else why it takes none such. Unless a platform says otherwise,
+    /// its settings name what each topic is there, and there is no other place for a name.
+    fn rename(&self, _topic: Topic, _name: &str) -> Result<String, Unsendable> {
+        Err(Unsendable::name(format!(
+            "{} takes no event names: its settings say what each topic is there",
+            self.spec().title
+        )))
+    }
+
+    /// How old an event may be; none where any age will do.
+    fn max_age(&self) -> Option<TimeDelta> {
+        self.spec().limits.max_age
+    }
 
     /// The JSON of one event. Null and empty members are taken out afterwards.
     fn event(&self, draft: &mut Draft<'_>) -> Result<Value, Unsendable>;
@@ -180,8 +191,14 @@ impl dyn Platform {
     ) -> Result<Event, Unsendable> {
         let spec = self.spec();
         let name = self.event_name(parcel.topic, parcel.event_name.as_deref())?;
-        let name = renamed.map_or(name, str::to_owned);
-        if spec.limits.deadline(parcel.event_time).is_some_and(|by| by < now) {
+        let name = match renamed {
+            Some(renamed) => self.rename(parcel.topic, renamed)?,
+            None => name,
+        };
+        let deadline = self
+            .max_age()
+            .and_then(|age| parcel.event_time.checked_add_signed(age));
+        if deadline.is_some_and(|by| by < now) {
             return Err(Unsendable::new(
                 "too_old",
                 format!("{} takes no event of that age", spec.title),
@@ -203,6 +220,24 @@ impl dyn Platform {
 }
 
 impl Name {
+    /// An event of this platform as it may be shown: without what tells of the visitor in clear, at any depth.
+    pub fn masked(self, event: Value) -> Value {
+        mask(event, self.spec().clear)
+    }
+
+    /// What this platform said of an event, without the words that the event itself told it of the visitor in clear.
+    pub fn discreet(self, said: &str, event: &Event) -> String {
+        let mut told = BTreeSet::new();
+        let event: Value = serde_json::from_str(event.json()).unwrap_or_default();
+        words_in_clear(&event, self.spec().clear, &mut told);
+        let is_told = |word: &&str| told.contains(&word.to_lowercase());
+        let shown = |word| match words_of(word).any(|word| is_told(&word)) {
+            true => "…",
+            false => word,
+        };
+        said.split(' ').map(shown).collect::<Vec<_>>().join(" ")
+    }
+
     /// All of them, in the order of the documentation.
     pub const ALL: [Self; 10] = [
         Self::Meta,
@@ -253,6 +288,41 @@ impl Name {
             Self::Webhook => settings::read(settings, webhook::read),
         }
     }
+}
+
+fn mask(value: Value, clear: &[&str]) -> Value {
+    match value {
+        Value::Object(members) => {
+            let masked = |(name, value): (String, Value)| match clear.contains(&name.as_str()) {
+                true => (name, Value::from(MASK)),
+                false => (name, mask(value, clear)),
+            };
+            Value::Object(members.into_iter().map(masked).collect())
+        }
+        Value::Array(items) => items.into_iter().map(|item| mask(item, clear)).collect(),
+        other => other,
+    }
+}
+
+/// The words of all members that are in clear.
+fn words_in_clear(value: &Value, clear: &[&str], into: &mut BTreeSet<String>) {
+    match value {
+        Value::Object(members) => {
+            for (name, value) in members {
+                match value.as_str().filter(|_| clear.contains(&name.as_str())) {
+                    Some(text) => into.extend(words_of(text).map(str::to_lowercase)),
+                    None => words_in_clear(value, clear, into),
+                }
+            }
+        }
+        Value::Array(items) => items.iter().for_each(|item| words_in_clear(item, clear, into)),
+        _ => {}
+    }
+}
+
+fn words_of(text: &str) -> impl Iterator<Item = &str> {
+    text.split(|c: char| !c.is_alphanumeric())
+        .filter(|word| !word.is_empty())
 }
 
 impl fmt::Display for Name {

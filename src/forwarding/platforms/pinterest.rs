@@ -4,7 +4,7 @@ use chrono::TimeDelta;
 use secrecy::SecretString;
 use serde_json::{Value, json};
 
-use super::answer::words;
+use super::answer::{Remark, unsaid, untold, words};
 use super::body::{decimal, envelope};
 use super::settings::{DIGITS, Fields};
 use super::{
@@ -28,7 +28,34 @@ pub(super) const SPEC: Spec = Spec {
     limited_use: true,
     click_ids: &["epik"],
     secrets: &["token"],
+    clear: &["client_ip_address", "client_user_agent"],
 };
+
+/// Events that it knows.
+const NAMES: [&str; 22] = [
+    "add_payment_info",
+    "add_to_cart",
+    "add_to_wishlist",
+    "app_install",
+    "app_open",
+    "checkout",
+    "contact",
+    "custom",
+    "customize_product",
+    "find_location",
+    "initiate_checkout",
+    "lead",
+    "page_visit",
+    "schedule",
+    "search",
+    "signup",
+    "start_trial",
+    "submit_application",
+    "subscribe",
+    "view_category",
+    "view_content",
+    "watch_video",
+];
 
 struct Settings {
     ad_account_id: String,
@@ -61,6 +88,17 @@ impl Platform for Settings {
         .to_owned())
     }
 
+    fn rename(&self, _topic: Topic, name: &str) -> Result<String, Unsendable> {
+        let name = name.to_ascii_lowercase();
+        match NAMES.contains(&name.as_str()) {
+            true => Ok(name),
+            false => Err(Unsendable::name(format!(
+                "Pinterest's events are {}",
+                NAMES.join(", ")
+            ))),
+        }
+    }
+
     fn event(&self, draft: &mut Draft<'_>) -> Result<Value, Unsendable> {
         let user = json!({
             "em": draft.ids(Field::Email),
@@ -72,7 +110,7 @@ impl Platform for Settings {
             "zp": draft.ids(Field::PostalCode),
             "country": draft.ids(Field::Country),
             "external_id": draft.ids(Field::ExternalId),
-            "click_id": draft.click("epik").or(draft.cookie("_epik")),
+            "click_id": draft.click("epik").or_else(|| draft.cookie("_epik")),
             "client_ip_address": draft.ip(),
             "client_user_agent": draft.user_agent(),
         });
@@ -139,8 +177,11 @@ impl Platform for Settings {
         match answer.status {
             // Some were processed, and which: the same in both.
             200..300 | 422 => match (json["events"].as_array()).or(json["details"]["events"].as_array()) {
-                Some(rows) => Verdict::partly(events.len(), None, failures(rows, &code)),
-                None if answer.is_success() => Verdict::retry(code, answer.retry_after()),
+                Some(rows) => {
+                    let failures = failures(rows, &code).chain(untold(rows.len(), events.len()));
+                    Verdict::partly(events.len(), None, failures.collect()).remarking(warnings(rows))
+                }
+                None if answer.is_success() => answer.success_unread(code),
                 None => Verdict::refused(events.len(), code, detail),
             },
             401 => Verdict::credentials(code, false),
@@ -152,17 +193,29 @@ impl Platform for Settings {
     }
 }
 
-fn failures(rows: &[Value], code: &str) -> Vec<Failure> {
-    let rows = rows.iter().enumerate();
-    rows.filter(|(_, row)| row["status"] == "failed")
-        .map(|(index, row)| Failure {
-            index,
-            code: match code {
-                "http_200" => "failed".to_owned(),
-                code => code.to_owned(),
-            },
-            detail: row["error_message"].as_str().and_then(words),
-            retry: false,
+fn failures(rows: &[Value], code: &str) -> impl Iterator<Item = Failure> {
+    rows.iter()
+        .enumerate()
+        .filter_map(move |(index, row)| match row["status"].as_str() {
+            Some("processed") => None,
+            Some("failed") => Some(Failure {
+                index,
+                code: match code {
+                    "http_200" => "failed".to_owned(),
+                    code => code.to_owned(),
+                },
+                detail: row["error_message"].as_str().and_then(words),
+                retry: false,
+            }),
+            _ => Some(unsaid(index)),
         })
-        .collect()
+}
+
+fn warnings(rows: &[Value]) -> impl Iterator<Item = Remark> {
+    let rows = rows.iter().enumerate();
+    rows.filter(|(_, row)| row["status"] == "processed")
+        .filter_map(|(index, row)| {
+            let text = row["warning_message"].as_str().and_then(words)?;
+            Some(Remark { index, text })
+        })
 }

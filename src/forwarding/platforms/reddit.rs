@@ -4,7 +4,7 @@ use chrono::TimeDelta;
 use secrecy::SecretString;
 use serde_json::{Value, json};
 
-use super::answer::words;
+use super::answer::{indexes_after, words};
 use super::body::{envelope, number};
 use super::settings::{Fields, WORD};
 use super::{
@@ -28,7 +28,21 @@ pub(super) const SPEC: Spec = Spec {
     limited_use: true,
     click_ids: &["rdt_cid"],
     secrets: &["token"],
+    // The address goes as a hash, which anybody can undo who tries all addresses.
+    clear: &["ip_address", "user_agent"],
 };
+
+/// Events that it knows; every other one is a custom event.
+const KNOWN: [&str; 8] = [
+    "PAGE_VISIT",
+    "VIEW_CONTENT",
+    "SEARCH",
+    "ADD_TO_CART",
+    "ADD_TO_WISHLIST",
+    "PURCHASE",
+    "LEAD",
+    "SIGN_UP",
+];
 
 struct Settings {
     pixel_id: String,
@@ -61,6 +75,14 @@ impl Platform for Settings {
         .to_owned())
     }
 
+    fn rename(&self, _topic: Topic, name: &str) -> Result<String, Unsendable> {
+        let known = name.to_ascii_uppercase();
+        Ok(match KNOWN.contains(&known.as_str()) {
+            true => known,
+            false => name.to_owned(),
+        })
+    }
+
     fn event(&self, draft: &mut Draft<'_>) -> Result<Value, Unsendable> {
         let click = draft.click("rdt_cid");
         let ip = draft.ip();
@@ -81,8 +103,10 @@ impl Platform for Settings {
         if !known {
             return Err(Unsendable::no_identifiers());
         }
-        let topic = draft.parcel.topic;
-        let custom = matches!(topic, Topic::Subscription | Topic::Custom);
+        let custom = !KNOWN.contains(&draft.name.as_str());
+        // Looking around is worth nothing, and a person has no items.
+        let valued = !matches!(draft.name.as_str(), "PAGE_VISIT" | "VIEW_CONTENT" | "SEARCH");
+        let counted = valued && !matches!(draft.name.as_str(), "LEAD" | "SIGN_UP");
         let products: Vec<Value> = draft
             .products()
             .iter()
@@ -108,10 +132,9 @@ impl Platform for Settings {
             "user": user,
             "metadata": {
                 "conversion_id": draft.dedup_id,
-                "value": draft.value(),
-                "currency": draft.currency(),
-                // Leads and sign-ups have no items.
-                "item_count": (custom || topic == Topic::Purchase).then(|| draft.item_count()),
+                "value": valued.then(|| draft.value()),
+                "currency": valued.then(|| draft.currency()),
+                "item_count": counted.then(|| draft.item_count()),
                 "products": products,
             },
         }))
@@ -151,8 +174,14 @@ impl Platform for Settings {
                 let culprits = list.flat_map(|invalid| culprits(invalid, events)).collect();
                 Verdict::refused_for(events.len(), "invalid_events", words(explained), culprits)
             }
-            200..300 if message.is_some() => Verdict::accepted(None),
-            200..300 => Verdict::retry(answer.http_code(), answer.retry_after()),
+            200..300 => match processed(explained) {
+                Some(count) if count >= events.len() => Verdict::accepted(None),
+                Some(_) => Verdict::incomplete(events.len(), Vec::new()),
+                None if explained.contains("None were processed") => {
+                    Verdict::refused(events.len(), "invalid_events", words(explained))
+                }
+                None => Verdict::retry(answer.http_code(), answer.retry_after()),
+            },
             401 => Verdict::credentials(answer.http_code(), false),
             // It says "forbidden" to what it cannot read, too.
             403 if explained.contains("JSON error unexpected type") => {
@@ -161,6 +190,11 @@ impl Platform for Settings {
             _ => answer.by_status(events.len(), words(explained)),
         }
     }
+}
+
+/// How many events it says that it processed.
+fn processed(message: &str) -> Option<usize> {
+    indexes_after(message, "Successfully processed").first().copied()
 }
 
 /// The events that an echo is of. Two events of one conversion id differ in their type.
@@ -174,7 +208,7 @@ fn culprits(invalid: &Value, events: &[Event]) -> Vec<Failure> {
         .filter(|(_, event)| id == event.dedup_id.as_str())
         .filter(|(_, event)| {
             let sent: Value = serde_json::from_str(event.json()).unwrap_or_default();
-            kind["tracking_type"].is_null() || sent["type"]["tracking_type"] == kind["tracking_type"]
+            kind.is_null() || sent["type"] == *kind
         })
         .map(|(index, _)| Failure {
             index,

@@ -10,6 +10,9 @@ use url::form_urlencoded;
 use super::Name;
 use crate::platform::outbound::Reach;
 
+/// Bytes of a platform's answer that are read: a row for each event of a request, with its faults and warnings.
+const MOST_ANSWER: usize = 4 << 20;
+
 /// Where a platform is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Endpoint {
@@ -91,6 +94,8 @@ pub struct Request {
     pub headers: Vec<(&'static str, Header)>,
     /// The body; empty for GET.
     pub body: SecretString,
+    /// Bytes of the answer that are read.
+    pub most_answer: usize,
 }
 
 impl Request {
@@ -101,6 +106,7 @@ impl Request {
             url: SecretString::from(url),
             headers: vec![("content-type", Header::Plain("application/json".to_owned()))],
             body: SecretString::from(body),
+            most_answer: MOST_ANSWER,
         }
     }
 
@@ -115,6 +121,7 @@ impl Request {
             url: SecretString::from(url.to_owned()),
             headers: vec![("content-type", Header::Plain(kind))],
             body: SecretString::from(body),
+            most_answer: MOST_ANSWER,
         }
     }
 
@@ -125,6 +132,7 @@ impl Request {
             url: SecretString::from(url),
             headers: Vec::new(),
             body: SecretString::default(),
+            most_answer: MOST_ANSWER,
         }
     }
 
@@ -148,6 +156,12 @@ impl Request {
     /// The same to another path.
     pub(super) fn to(mut self, path: &str, other: &str) -> Self {
         self.url = SecretString::from(self.url.expose_secret().replacen(path, other, 1));
+        self
+    }
+
+    /// The same, of whose answer no more than so many bytes are read.
+    pub(super) fn answered_within(mut self, bytes: usize) -> Self {
+        self.most_answer = bytes;
         self
     }
 

@@ -28,11 +28,48 @@ pub(super) const SPEC: Spec = Spec {
     limited_use: true,
     click_ids: &["ScCid"],
     secrets: &["token"],
+    clear: &["client_ip_address", "client_user_agent"],
 };
+
+/// Events that it knows.
+const NAMES: [&str; 31] = [
+    "PURCHASE",
+    "SAVE",
+    "START_CHECKOUT",
+    "ADD_CART",
+    "VIEW_CONTENT",
+    "ADD_BILLING",
+    SIGN_UP,
+    "SEARCH",
+    "PAGE_VIEW",
+    "SUBSCRIBE",
+    "AD_CLICK",
+    "AD_VIEW",
+    "COMPLETE_TUTORIAL",
+    "INVITE",
+    "LOGIN",
+    "SHARE",
+    "RESERVE",
+    "ACHIEVEMENT_UNLOCKED",
+    "ADD_TO_WISHLIST",
+    "SPENT_CREDITS",
+    "RATE",
+    "START_TRIAL",
+    "LIST_VIEW",
+    "APP_INSTALL",
+    "APP_OPEN",
+    "LEVEL_COMPLETE",
+    "CUSTOM_EVENT_1",
+    "CUSTOM_EVENT_2",
+    "CUSTOM_EVENT_3",
+    "CUSTOM_EVENT_4",
+    "CUSTOM_EVENT_5",
+];
+const SIGN_UP: &str = "SIGN_UP";
 
 /// Snapchat has no event for leads, and numbers where others have custom names.
 const LEAD: Shape = Shape {
-    holds: |text| text == "SIGN_UP" || (NUMBERED.holds)(text),
+    holds: |text| text == SIGN_UP || (NUMBERED.holds)(text),
     must: "must be SIGN_UP or CUSTOM_EVENT_1 to CUSTOM_EVENT_5",
 };
 const NUMBERED: Shape = Shape {
@@ -58,7 +95,7 @@ pub(super) fn read(fields: &mut Fields<'_>) -> Option<impl Platform + use<>> {
     Some(Settings {
         pixel_id: pixel_id?,
         token: token?,
-        lead_event: lead_event.unwrap_or_else(|| "SIGN_UP".to_owned()),
+        lead_event: lead_event.unwrap_or_else(|| SIGN_UP.to_owned()),
         custom_event: custom_event.unwrap_or_else(|| "CUSTOM_EVENT_1".to_owned()),
     })
 }
@@ -72,12 +109,23 @@ impl Platform for Settings {
         Ok(match topic {
             Topic::Purchase => "PURCHASE",
             Topic::Lead => &self.lead_event,
-            Topic::Signup => "SIGN_UP",
+            Topic::Signup => SIGN_UP,
             Topic::Subscription => "SUBSCRIBE",
             Topic::Custom => &self.custom_event,
             Topic::Refund => return Err(Unsendable::topic(&SPEC, topic)),
         }
         .to_owned())
+    }
+
+    fn rename(&self, _topic: Topic, name: &str) -> Result<String, Unsendable> {
+        let name = name.to_ascii_uppercase();
+        match NAMES.contains(&name.as_str()) {
+            true => Ok(name),
+            false => Err(Unsendable::name(format!(
+                "Snapchat's events are {}",
+                NAMES.join(", ")
+            ))),
+        }
     }
 
     fn event(&self, draft: &mut Draft<'_>) -> Result<Value, Unsendable> {
@@ -113,6 +161,10 @@ impl Platform for Settings {
                 })
             })
             .collect();
+        // A lead and a sign-up of one id would be copies of each other.
+        if draft.parcel.topic == Topic::Lead && draft.name == SIGN_UP {
+            draft.dedup_id = format!("lead:{}", draft.dedup_id);
+        }
         Ok(json!({
             "event_name": draft.name,
             "event_time": draft.at.timestamp(),

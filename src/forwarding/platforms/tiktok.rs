@@ -4,7 +4,7 @@ use chrono::TimeDelta;
 use secrecy::SecretString;
 use serde_json::{Value, json};
 
-use super::answer::{indexes_after, words};
+use super::answer::{indexes_after, on_all, words};
 use super::body::{envelope, number};
 use super::settings::{Fields, Shape, WORD};
 use super::{
@@ -22,13 +22,19 @@ pub(super) const SPEC: Spec = Spec {
     limits: Limits {
         events: 1000,
         bytes: 1_000_000,
-        // Some of its pages say 7 days, others 28: the shorter one is never wrong.
+        // Some of its pages say 7 days, others 28: the shorter one is never wrong, and the setting max_age_days says otherwise.
         max_age: Some(TimeDelta::days(7)),
     },
     rules: Rules::TIKTOK,
     limited_use: true,
     click_ids: &["ttclid"],
     secrets: &["access_token"],
+    clear: &["ip", "user_agent", "city", "state", "country"],
+};
+
+const AGE: Shape = Shape {
+    holds: |text| text.parse::<u8>().is_ok_and(|days| (1..=28).contains(&days)),
+    must: "must be a number of days from 1 to 28",
 };
 
 const URL: Shape = Shape {
@@ -42,6 +48,7 @@ struct Settings {
     pixel_code: String,
     access_token: SecretString,
     page_url: Option<String>,
+    max_age: Option<TimeDelta>,
 }
 
 pub(super) fn read(fields: &mut Fields<'_>) -> Option<impl Platform + use<>> {
@@ -49,10 +56,12 @@ pub(super) fn read(fields: &mut Fields<'_>) -> Option<impl Platform + use<>> {
     let access_token = fields.secret("access_token");
     // A web event without a page is refused; this one stands in where the visit is not known.
     let page_url = fields.optional_text("page_url", &URL);
+    let max_age_days = fields.optional_text("max_age_days", &AGE);
     Some(Settings {
         pixel_code: pixel_code?,
         access_token: access_token?,
         page_url,
+        max_age: max_age_days.and_then(|days| TimeDelta::try_days(days.parse().ok()?)),
     })
 }
 
@@ -71,6 +80,14 @@ impl Platform for Settings {
             Topic::Refund => return Err(Unsendable::topic(&SPEC, topic)),
         }
         .to_owned())
+    }
+
+    fn rename(&self, _topic: Topic, name: &str) -> Result<String, Unsendable> {
+        Ok(name.to_owned())
+    }
+
+    fn max_age(&self) -> Option<TimeDelta> {
+        self.max_age.or(SPEC.limits.max_age)
     }
 
     fn event(&self, draft: &mut Draft<'_>) -> Result<Value, Unsendable> {
@@ -162,7 +179,12 @@ impl Platform for Settings {
         let text = code.to_string();
         let message = json["message"].as_str().unwrap_or_default();
         match code {
-            0 | 20001 => Verdict::accepted(json["request_id"].as_str()),
+            0 => Verdict::accepted(json["request_id"].as_str()),
+            // Taken in part, and which part it does not say.
+            20001 => {
+                let said = words(&format!("{code} {message}"));
+                Verdict::accepted(json["request_id"].as_str()).remarking(on_all(events.len(), said))
+            }
             40001 | 40007 => Verdict::configuration(text, words(message)),
             40102 | 40104 | 40105 => Verdict::credentials(text, false),
             40002 => {
@@ -176,8 +198,10 @@ impl Platform for Settings {
                 Verdict::refused_for(events.len(), text.clone(), words(message), culprits)
             }
             40000 => Verdict::refused(events.len(), text, words(message)),
-            // Too many requests, a fault of the system's, or a code that nobody has documented.
-            _ => Verdict::retry(text, answer.retry_after()),
+            // Too many requests, or a fault of the system's.
+            40100..40200 | 50000..52000 => Verdict::retry(text, answer.retry_after()),
+            _ if answer.status >= 500 => Verdict::retry(text, answer.retry_after()),
+            _ => Verdict::unclear(text, answer.retry_after()),
         }
     }
 }

@@ -29,6 +29,7 @@ pub(super) const SPEC: Spec = Spec {
     limited_use: true,
     click_ids: &[],
     secrets: &["secret"],
+    clear: &["ip", "user_agent", "country"],
 };
 
 const URL: Shape = Shape {
@@ -44,6 +45,9 @@ const URL: Shape = Shape {
     },
     must: "must be an http or https URL without user, password and fragment",
 };
+
+/// Bytes of an answer that are read: it says nothing that counts.
+const MOST_ANSWER: usize = 64 << 10;
 
 struct Settings {
     url: String,
@@ -81,6 +85,10 @@ impl Platform for Settings {
 
     fn event_name(&self, topic: Topic, _custom: Option<&str>) -> Result<String, Unsendable> {
         Ok(format!("conversion.{topic}"))
+    }
+
+    fn rename(&self, _topic: Topic, name: &str) -> Result<String, Unsendable> {
+        Ok(name.to_owned())
     }
 
     fn event(&self, draft: &mut Draft<'_>) -> Result<Value, Unsendable> {
@@ -165,6 +173,7 @@ impl Platform for Settings {
         let timestamp = sending.now.timestamp().to_string();
         let signature = self.sign(&id, &timestamp, &body);
         Request::json(self.url_at(sending.endpoint.base()), body)
+            .answered_within(MOST_ANSWER)
             .header("webhook-id", id)
             .header("webhook-timestamp", timestamp)
             .header("webhook-signature", signature)

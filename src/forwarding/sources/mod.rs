@@ -200,13 +200,15 @@ fn session(property_id: Uuid, visits: &[Visit], sealer: &Sealer) -> Session {
         .find_map(|visit| client(property_id, visit, sealer))
         .unwrap_or_default();
     let last = visits.last();
+    // An event that told no page left an empty one.
+    let told = |text: Option<String>| text.filter(|text| !text.trim().is_empty());
     Session {
-        landing_url: last.map(|visit| visit.landing_url.clone()),
-        referrer: last.and_then(|visit| visit.referrer.clone()),
+        landing_url: told(last.map(|visit| visit.landing_url.clone())),
+        referrer: told(last.and_then(|visit| visit.referrer.clone())),
         clicks,
         cookies,
         ip: client.ip.and_then(|ip| ip.parse().ok()),
-        user_agent: client.user_agent,
+        user_agent: told(client.user_agent),
     }
 }
 
@@ -214,4 +216,30 @@ fn client(property_id: Uuid, visit: &Visit, sealer: &Sealer) -> Option<crate::se
     let sealed = visit.client_sealed.as_ref()?;
     let context = secrets::row(property_id, visit.session_id.as_bytes());
     serde_json::from_slice(&sealer.open(sealed, &context).ok()?).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::DateTime;
+
+    use super::*;
+
+    #[test]
+    fn what_is_empty_was_not_told() {
+        let visit = Visit {
+            event_id: Uuid::nil(),
+            session_id: "s-1".to_owned(),
+            clicked_at: DateTime::UNIX_EPOCH,
+            landing_url: String::new(),
+            referrer: Some(" ".to_owned()),
+            click_ids: BTreeMap::new(),
+            browser_ids: BTreeMap::new(),
+            consent: Consent::default(),
+            client_sealed: None,
+        };
+        let secrets = crate::platform::config::load(None).unwrap().secrets;
+        let sealer = Sealer::new(&secrets, Some([7; 32])).unwrap();
+        let session = session(Uuid::nil(), &[visit], &sealer);
+        assert_eq!((session.landing_url, session.referrer), (None, None));
+    }
 }

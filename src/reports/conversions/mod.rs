@@ -4,7 +4,7 @@ mod cursor;
 mod detail;
 mod store;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use rust_decimal::Decimal;
 use serde::Serialize;
 use sqlx::PgConnection;
@@ -14,6 +14,8 @@ use uuid::Uuid;
 pub use cursor::{BadCursor, Cursor};
 pub use detail::{AtLookback, Detail, Personal, Related, Repeat, Share, Version, Why, find};
 
+use super::model::Model;
+use crate::domain::time::{MOST_AHEAD, MOST_BACK};
 use crate::domain::topic::Topic;
 use crate::platform::clock::id_at;
 
@@ -21,6 +23,8 @@ use crate::platform::clock::id_at;
 pub const MOST_ON_PAGE: u16 = 100;
 /// Conversions that are looked through for one page, at most.
 const MOST_LOOKED_THROUGH: i64 = 10_000;
+/// Between the moment that an event's time is held against and that of its id, at most.
+const SLACK: TimeDelta = TimeDelta::hours(1);
 
 /// Which conversions are wanted.
 #[derive(Debug, Clone)]
@@ -31,14 +35,24 @@ pub struct Filter {
     pub attribution_id: Option<Uuid>,
     /// One topic.
     pub topic: Option<Topic>,
+    /// Whether refunds are among them, which reports do not count as conversions.
+    pub refunds: bool,
     /// Matched, or why not.
     pub outcome: Option<MatchFilter>,
-    /// Source of the last click; empty: without one.
+    /// The model by which source, medium and campaign have credit.
+    pub model: Model,
+    /// Source that has credit; empty: without one. With medium and campaign, of one and the same touch.
     pub source: Option<String>,
-    /// Medium of the last click, likewise.
+    /// Medium, likewise.
     pub medium: Option<String>,
-    /// Campaign of the last click, likewise.
+    /// Campaign, likewise.
     pub campaign: Option<String>,
+    /// ISO 4217; empty: without value.
+    pub currency: Option<String>,
+    /// Happened at or after.
+    pub happened_from: Option<DateTime<Utc>>,
+    /// Happened before.
+    pub happened_until: Option<DateTime<Utc>>,
     /// Received at or after, to the millisecond.
     pub from: Option<DateTime<Utc>>,
     /// Received before.
@@ -54,14 +68,35 @@ impl Filter {
             property_id,
             attribution_id: None,
             topic: None,
+            refunds: true,
             outcome: None,
+            model: Model::LastClick,
             source: None,
             medium: None,
             campaign: None,
+            currency: None,
+            happened_from: None,
+            happened_until: None,
             from: None,
             until: None,
             conversion_id: None,
         }
+    }
+}
+
+impl Filter {
+    /// The times at which what is wanted can have come in: a conversion is taken only so long after it happened.
+    fn received(&self) -> (Option<DateTime<Utc>>, Option<DateTime<Utc>>) {
+        let soonest = self
+            .happened_from
+            .and_then(|at| at.checked_sub_signed(MOST_AHEAD + SLACK));
+        let latest = self
+            .happened_until
+            .and_then(|at| at.checked_add_signed(MOST_BACK + SLACK));
+        (
+            self.from.into_iter().chain(soonest).max(),
+            self.until.into_iter().chain(latest).min(),
+        )
     }
 }
 
@@ -192,14 +227,13 @@ pub async fn list(
         });
     }
     // Ids begin with the time at which they were made: when the conversion came in.
-    let before = match (after, filter.until) {
-        (Some(after), None) => after.event_id(),
-        (None, None) => Uuid::max(),
-        (after, Some(until)) => {
-            id_at(until, &[0; 8]).min(after.map_or(Uuid::max(), |after| after.event_id()))
-        }
-    };
-    let from = filter.from.map_or(Uuid::nil(), |from| id_at(from, &[0; 8]));
+    let id = |at: Option<DateTime<Utc>>| at.map(|at| id_at(at, &[0; 8]));
+    let (received_from, received_until) = filter.received();
+    let from = id(received_from).unwrap_or(Uuid::nil());
+    let before = id(received_until)
+        .into_iter()
+        .chain(after.map(Cursor::event_id))
+        .fold(Uuid::max(), Uuid::min);
     let mut conversions = store::list(conn, filter, from..before, MOST_LOOKED_THROUGH, limit + 1).await?;
     if conversions.len() > limit {
         conversions.truncate(limit);

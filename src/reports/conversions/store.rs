@@ -102,9 +102,14 @@ pub async fn list(
            ) l on c.match_reason = 'matched'
            where ($6::uuid is null or c.attribution_id = $6) and ($7::text is null or c.topic = $7)
              and ($8::text[] is null or c.match_reason = any($8))
-             and ($9::text is null or (l.position is not null and coalesce(l.source, '') = $9))
-             and ($10::text is null or (l.position is not null and coalesce(l.medium, '') = $10))
-             and ($11::text is null or (l.position is not null and coalesce(l.campaign, '') = $11))
+             and ($14 or c.topic <> 'refund') and ($15::text is null or coalesce(c.currency, '') = $15)
+             and ($16::timestamptz is null or c.event_time >= $16) and ($17::timestamptz is null or c.event_time < $17)
+             and (coalesce($9::text, $10::text, $11::text) is null or exists (
+                 select from credits k
+                 where k.property_id = $1 and k.event_id = c.event_id and k.version = l.version
+                   and (array[k.last_click, k.first_click, k.linear, k.time_decay, k.position_based])[$13] > 0
+                   and ($9 is null or coalesce(k.source, '') = $9) and ($10 is null or coalesce(k.medium, '') = $10)
+                   and ($11 is null or coalesce(k.campaign, '') = $11)))
            order by c.event_id desc limit $12"#,
         filter.property_id,
         ids.start,
@@ -118,6 +123,11 @@ pub async fn list(
         filter.medium.as_deref(),
         filter.campaign.as_deref(),
         most as i64,
+        filter.model.index() as i32 + 1,
+        filter.refunds,
+        filter.currency.as_deref(),
+        filter.happened_from,
+        filter.happened_until,
     )
     .fetch_all(conn)
     .await?;
@@ -142,6 +152,33 @@ pub async fn end_of_look(
     .fetch_optional(conn)
     .await?;
     Ok(row.map(|row| (row.event_id, row.received_at)))
+}
+
+/// A conversion, by our id of it.
+pub async fn one(
+    conn: &mut PgConnection,
+    property_id: Uuid,
+    event_id: Uuid,
+) -> Result<Option<Conversion>, sqlx::Error> {
+    let row = sqlx::query_as!(
+        Listed,
+        r#"select c.event_id, c.attribution_id, c.topic, c.conversion_id, c.event_name, c.event_time, c.received_at, c.value, c.currency,
+               c.match_reason as reason, c.matched_late_at, c.source as via,
+               l.position as "position?", l.clicked_at as "clicked_at?", l.direct as "direct?", l.source, l.medium, l.campaign, l.click_id
+           from conversions c
+           left join lateral (
+               select k.* from credits k
+               where k.property_id = $1 and k.event_id = $2 and k.last_click = $3
+               order by k.version desc limit 1
+           ) l on true
+           where c.property_id = $1 and c.event_id = $2"#,
+        property_id,
+        event_id,
+        UNITS,
+    )
+    .fetch_optional(conn)
+    .await?;
+    Ok(row.map(Conversion::from))
 }
 
 /// The conversions of an id, the sender's or ours: one look-up for each stream and topic.

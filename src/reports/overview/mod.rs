@@ -1,7 +1,7 @@
 //! How things stand: conversions, revenue and match rate over time, refused requests, the best sources and campaigns, and what is unhealthy.
 //!
 //! Read from the sums of hours and from indexes that begin with the property; the plans, over a million conversions: `report_hours` and
-//! `report_days` by a range of their primary keys, refused requests by the index `activity_refused` alone, of `activity`, `sessions` and
+//! `report_days` by a range of their primary keys, a bounded number of refused requests by the index `activity_refused` alone, of `activity`, `sessions` and
 //! `deliveries` a few index entries each.
 
 mod counted;
@@ -94,6 +94,8 @@ pub struct Overview {
     pub total: Point,
     /// Refused requests, by step and status; steps without any are left out. As far as activity is kept.
     pub refused: Vec<Refused>,
+    /// Set where there were too many to count: refused requests are counted from this moment on.
+    pub refused_since: Option<DateTime<Utc>>,
     /// The most credited sources with their media.
     pub sources: Vec<campaigns::Row>,
     /// The most credited campaigns.
@@ -175,7 +177,7 @@ pub async fn overview(
         let sums_of_step = steps.entry(step.of(key.hour)).or_default();
         *sums_of_step.entry(key.currency.clone()).or_default() += &Counted::of(&key.topic, sums);
     }
-    let refused = store::refused(&mut transaction, query, step.seconds()).await?;
+    let (refused, refused_since) = store::refused(&mut transaction, query, step.seconds()).await?;
     let mut top = async |dimensions: &[Dimension]| {
         let mut asked = campaigns::Query::new(query.property_id, query.window)
             .group_by(dimensions)
@@ -207,6 +209,7 @@ pub async fn overview(
         points,
         total: point(from, Some(&all)),
         refused,
+        refused_since,
         sources,
         campaigns,
         complete: !unsummed.more,

@@ -9,6 +9,8 @@ use crate::reports::rollup::{HourKey, HourSums};
 
 /// Streams of a property whose refused requests are counted.
 const MOST_STREAMS: i64 = 1000;
+/// Rows of refused requests that are counted: index entries, some 20 ms.
+const MOST_REFUSED: i64 = 50_000;
 
 /// Sums of steps of so many seconds; `hour` is a step's beginning.
 pub async fn hours(
@@ -55,28 +57,49 @@ pub async fn hours(
     Ok(hours)
 }
 
-/// Refused requests of steps of so many seconds.
-pub async fn refused(conn: &mut PgConnection, query: &Query, step: i64) -> Result<Vec<Refused>, sqlx::Error> {
+/// Refused requests of steps of so many seconds, the newest [`MOST_REFUSED`] rows of them; and from when on, where there are more.
+pub async fn refused(
+    conn: &mut PgConnection,
+    query: &Query,
+    step: i64,
+) -> Result<(Vec<Refused>, Option<DateTime<Utc>>), sqlx::Error> {
     let (from, until) = query.window.moments();
+    // Each stream has its share. From the latest moment at which one of them has used it up, all are complete.
     let rows = sqlx::query!(
-        r#"select date_bin(make_interval(secs => $6::bigint), a.at, 'epoch') as "at!", a.status, sum(a.requests)::bigint as "requests!"
-           from (select attribution_id from streams where property_id = $1 and ($2::uuid is null or attribution_id = $2)
-                 order by created_at limit $5) s
-           join activity a on a.property_id = $1 and a.attribution_id = s.attribution_id and a.activity_id >= $3 and a.activity_id < $4
-             and a.status <> 'success' and not a.dry_run
-           group by 1, 2 order by 1, 2"#,
+        r#"with s as (
+               select attribution_id from streams where property_id = $1 and ($2::uuid is null or attribution_id = $2) order by created_at limit $5
+           ), share as (
+               select greatest($7 / greatest(count(*), 1), 1) as most from s
+           ), read as materialized (
+               select s.attribution_id, r.at, r.status, r.requests
+               from s cross join lateral (
+                   select a.at, a.status, a.requests from activity a
+                   where a.property_id = $1 and a.attribution_id = s.attribution_id and a.activity_id >= $3 and a.activity_id < $4
+                     and a.status <> 'success' and not a.dry_run
+                   order by a.activity_id desc limit (select most from share)
+               ) r
+           ), since as (
+               select max(oldest) as at
+               from (select min(at) as oldest from read group by attribution_id having count(*) >= (select most from share)) used_up
+           )
+           select date_bin(make_interval(secs => $6::bigint), read.at, 'epoch') as "at!", status as "status!",
+               sum(requests)::bigint as "requests!", since.at as since
+           from read cross join since where since.at is null or read.at >= since.at
+           group by 1, 2, 4 order by 1, 2"#,
         query.property_id,
         query.attribution_id,
         id_at(from, &[0; 8]),
         id_at(until, &[0; 8]),
         MOST_STREAMS,
         step,
+        MOST_REFUSED,
     )
     .fetch_all(conn)
     .await?;
+    let since = rows.first().and_then(|row| row.since);
     let refused = |at: DateTime<Utc>, status, requests| Refused { at, status, requests };
-    Ok(rows
+    let steps = rows
         .into_iter()
-        .map(|row| refused(row.at, row.status, row.requests))
-        .collect())
+        .map(|row| refused(row.at, row.status, row.requests));
+    Ok((steps.collect(), since))
 }

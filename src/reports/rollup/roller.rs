@@ -61,8 +61,8 @@ pub async fn roll_all(pool: &PgPool, pace: &Pace) -> Result<u64, sqlx::Error> {
         };
         after = *last;
         for property_id in properties {
-            let most = pace.turn().await.of(BATCH);
-            match roll(&mut *pool.acquire().await?, property_id, most).await {
+            let turn = pace.turn().await;
+            match roll(&mut *pool.acquire().await?, property_id, turn.of(BATCH)).await {
                 Ok(rolled) => {
                     events += rolled.events as u64;
                     more |= rolled.more;

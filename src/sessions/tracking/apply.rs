@@ -10,6 +10,7 @@ use super::Moment;
 use super::store::{self, Cut, Extended, Link, Merged, Near, Span, Told};
 use super::timeline::{self, Event, Known, Planned, Start};
 use crate::domain::answers::Answers;
+use crate::domain::browser_event;
 use crate::platform::clock::Clock;
 use crate::platform::secrets::Sealer;
 use crate::sessions::store::{AlreadyThere, insert};
@@ -176,12 +177,12 @@ fn told(planned: &Planned, near: &[Near], moments: &[&Moment]) -> Told {
     for place in &planned.of_known {
         let known = &near[*place].told;
         told.answers.take(known.answers);
-        told.browser_ids.extend(known.browser_ids.clone());
+        browser_event::keep_newer(&mut told.browser_ids, &known.browser_ids);
     }
     for place in &planned.events {
         let moment = moments[*place];
         told.answers.take(Answers::given(moment.consent, moment.at));
-        told.browser_ids.extend(moment.browser_ids.clone());
+        browser_event::keep_newer(&mut told.browser_ids, &moment.browser_ids);
     }
     if told.answers.consent().advertising != Some(true) {
         told.browser_ids.clear();

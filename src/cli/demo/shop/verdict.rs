@@ -153,6 +153,7 @@ mod tests {
             status,
             headers: HeaderMap::new(),
             body: body.as_bytes().to_vec().into(),
+            cut: false,
         }))
     }
 

@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use crate::domain::json::Object;
 use crate::domain::text::shown;
 
 /// Stands for what is not shown.
@@ -46,8 +47,27 @@ fn name_of(name: &str) -> String {
     }
 }
 
+/// An event as it was sent with its `user_id` masked, and all else as it was, to the digit.
+pub fn without_user_id(event: String) -> String {
+    let Ok(Object { fields }) = serde_json::from_str::<Object<'_>>(&event) else {
+        return event;
+    };
+    if !fields.iter().any(|(name, _)| name == "user_id") {
+        return event;
+    }
+    let fields = fields.iter().map(|(name, value)| {
+        let text: Option<String> = serde_json::from_str(value.get()).ok();
+        let masked = text.map(|text| Value::from(mask(&text)).to_string());
+        match &**name {
+            "user_id" => format!(r#""user_id":{}"#, masked.unwrap_or_else(|| "null".to_owned())),
+            name => format!("{}:{value}", Value::from(name)),
+        }
+    });
+    format!("{{{}}}", fields.collect::<Vec<_>>().join(","))
+}
+
 /// `jane@example.com` becomes `j***@e***.com`, any other text its first letter; what is short is hidden altogether.
-fn mask(text: &str) -> String {
+pub fn mask(text: &str) -> String {
     let first = |text: &str| text.chars().next().filter(|c| c.is_alphanumeric());
     if let Some((local, domain)) = text.trim().rsplit_once('@')
         && let Some((name, top)) = domain.rsplit_once('.')
@@ -88,6 +108,20 @@ mod tests {
         for (text, expected) in table {
             assert_eq!(mask(text), expected, "{text}");
         }
+    }
+
+    #[test]
+    fn of_an_event_the_user_alone() {
+        let event =
+            r#"{ "value": 99.00, "user_id": "jane@example.com", "x": {"user_id": "kept"}, "user_id": 7 }"#;
+        assert_eq!(
+            without_user_id(event.to_owned()),
+            r#"{"value":99.00,"user_id":"j***@e***.com","x":{"user_id": "kept"},"user_id":null}"#
+        );
+        assert_eq!(
+            without_user_id(r#"{ "value": 1.0 }"#.to_owned()),
+            r#"{ "value": 1.0 }"#
+        );
     }
 
     #[test]

@@ -13,8 +13,8 @@ use sqlx::PgConnection;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::store::by_id;
-use super::{Conversion, Filter};
+use super::Conversion;
+use super::store::one;
 use crate::domain::channel::Channel;
 use crate::platform::clock::id_at;
 use crate::platform::secrets::{self, Sealer};
@@ -31,7 +31,7 @@ pub struct Detail {
     pub conversion: Conversion,
     /// The visitor, as the sender named it.
     pub visitor_id: Option<String>,
-    /// The sender's id of the user.
+    /// The sender's id of the user, masked: many shops' are email addresses.
     pub user_id: Option<String>,
     /// The purchase that a refund takes back, as the sender named it.
     pub purchase_id: Option<String>,
@@ -41,7 +41,7 @@ pub struct Detail {
     pub lookback_days: i16,
     /// When the session nearest to the window began, where none was in it.
     pub nearest_session_at: Option<DateTime<Utc>>,
-    /// The event as it was sent, without personal data.
+    /// The event as it was sent, without personal data; `user_id` is masked.
     #[schema(value_type = Object)]
     pub payload: Box<RawValue>,
     /// The personal data of it.
@@ -146,9 +146,7 @@ pub async fn find(
     event_id: Uuid,
     sealer: &Sealer,
 ) -> Result<Option<Detail>, sqlx::Error> {
-    let found = by_id(conn, &Filter::new(property_id), &event_id.to_string()).await?;
-    // Another one may go by the same text, as the sender's id.
-    let Some(conversion) = found.into_iter().find(|one| one.event_id == event_id) else {
+    let Some(conversion) = one(conn, property_id, event_id).await? else {
         return Ok(None);
     };
     let Some(rest) = store::rest(conn, property_id, event_id).await? else {
@@ -163,12 +161,13 @@ pub async fn find(
     Ok(Some(Detail {
         conversion,
         visitor_id: rest.visitor_id,
-        user_id: rest.user_id,
+        user_id: rest.user_id.as_deref().map(mask::mask),
         purchase_id: rest.purchase_id,
         key_id: rest.key_id,
         lookback_days: rest.lookback_days,
         nearest_session_at: rest.nearest_session_at,
-        payload: RawValue::from_string(rest.payload).map_err(|error| sqlx::Error::Decode(error.into()))?,
+        payload: RawValue::from_string(mask::without_user_id(rest.payload))
+            .map_err(|error| sqlx::Error::Decode(error.into()))?,
         personal,
         versions,
         related,

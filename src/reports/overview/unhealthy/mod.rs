@@ -31,7 +31,7 @@ pub enum Trouble {
     DestinationBehind,
     /// A stream had webhooks, and none for 24 hours.
     NoWebhooks,
-    /// No visit of a stream began for 24 hours.
+    /// Pages of a stream told of themselves once, and none for 24 hours.
     NoPageViews,
     /// A key ends within 14 days.
     KeyExpires,
@@ -90,7 +90,7 @@ pub async fn unhealthy(
     now: DateTime<Utc>,
 ) -> Result<Vec<Unhealthy>, sqlx::Error> {
     let mut found = store::destinations(conn, property_id, sealer, now - QUIET, now - WAITING).await?;
-    found.extend(store::streams(conn, property_id, now - QUIET, now).await?);
+    found.extend(store::streams(conn, property_id, now - QUIET).await?);
     found.extend(store::keys(conn, property_id, now, now + EXPIRES_WITHIN).await?);
     found.sort_by(|a, b| (a.trouble, &a.name, a.id).cmp(&(b.trouble, &b.name, b.id)));
     Ok(found)

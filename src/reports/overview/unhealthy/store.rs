@@ -1,20 +1,17 @@
 //! Destinations, streams and keys, with a few index entries each of what goes on there.
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::{Trouble, Unhealthy};
 use crate::destinations::open_settings;
-use crate::platform::clock::id_at;
 use crate::platform::secrets::Sealer;
 
 /// Destinations, streams and keys of a property that are looked at.
 const MOST: i64 = 200;
 /// Deliveries of a destination that are counted.
 const MOST_COUNTED: i64 = 1000;
-/// The property's newest visits that are looked at.
-const MOST_VISITS: i64 = 20_000;
 
 fn found(trouble: Trouble, attribution_id: Uuid, id: Uuid, name: &str) -> Unhealthy {
     Unhealthy {
@@ -94,45 +91,36 @@ pub async fn destinations(
     Ok(all)
 }
 
-/// Streams without a request or a visit since `since`; those that never had a request, or are younger, are not missing any.
+/// Streams without a request or a page view since `since`; those that never had any are not missing any.
 pub async fn streams(
     conn: &mut PgConnection,
     property_id: Uuid,
     since: DateTime<Utc>,
-    now: DateTime<Utc>,
 ) -> Result<Vec<Unhealthy>, sqlx::Error> {
-    // Ids of tracked visits are their times; those of imported ones are no times, and hardly fall among these.
     let rows = sqlx::query!(
-        r#"with visits as materialized (
-               select attribution_id from sessions where property_id = $1 and session_id >= $3 and session_id < $4
-               order by session_id desc limit $5
-           )
-           select s.attribution_id, s.name, s.webhooks_enabled, s.created_at < $2 as "old!", last.at as "last_request?",
-               exists (select from visits v where v.attribution_id = s.attribution_id) or (select count(*) from visits) >= $5 as "visited!"
-           from (select * from streams where property_id = $1 order by created_at limit $6) s
+        r#"select s.attribution_id, s.name, s.webhooks_enabled, last.at as "last_request?", seen.last_seen_at as "last_seen?"
+           from (select * from streams where property_id = $1 order by created_at limit $2) s
            left join lateral (
                select at from activity a where a.property_id = $1 and a.attribution_id = s.attribution_id order by a.activity_id desc limit 1
-           ) last on true"#,
+           ) last on true
+           left join stream_sightings seen on seen.property_id = $1 and seen.attribution_id = s.attribution_id"#,
         property_id,
-        since,
-        id_at(since, &[0; 8]).to_string(),
-        id_at(now + TimeDelta::hours(1), &[0; 8]).to_string(),
-        MOST_VISITS,
         MOST,
     )
     .fetch_all(conn)
     .await?;
     let mut all = Vec::new();
     for row in rows {
-        let found = |trouble| found(trouble, row.attribution_id, row.attribution_id, &row.name);
-        if row.webhooks_enabled && row.last_request.is_some_and(|at| at < since) {
-            all.push(Unhealthy {
-                at: row.last_request,
-                ..found(Trouble::NoWebhooks)
-            });
+        let found = |trouble, at| Unhealthy {
+            at,
+            ..found(trouble, row.attribution_id, row.attribution_id, &row.name)
+        };
+        let long_ago = |at: Option<DateTime<Utc>>| at.is_some_and(|at| at < since);
+        if row.webhooks_enabled && long_ago(row.last_request) {
+            all.push(found(Trouble::NoWebhooks, row.last_request));
         }
-        if row.old && !row.visited {
-            all.push(found(Trouble::NoPageViews));
+        if long_ago(row.last_seen) {
+            all.push(found(Trouble::NoPageViews, row.last_seen));
         }
     }
     Ok(all)
