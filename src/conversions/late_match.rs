@@ -92,7 +92,7 @@ pub async fn look_again(conn: &mut PgConnection, now: DateTime<Utc>) -> Result<L
     })
 }
 
-/// What was suppressed for want of a match is planned anew.
+/// What was suppressed is planned anew: the session brings a match, consent, and what platforms know the visitor by.
 fn outgoing(journey: &Journey<'_>, now: DateTime<Utc>) -> Outgoing {
     Outgoing {
         property_id: journey.property_id,

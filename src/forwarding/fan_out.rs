@@ -7,12 +7,13 @@ use sqlx::{Connection as _, PgConnection};
 use uuid::Uuid;
 
 use super::lane;
-use super::plan::{Facts, Planned, Rules, plan};
+use super::plan::{A_WEEK, Facts, Planned, Rules, plan};
 use super::platforms::{Name, Platform};
 use super::state::{Reason, State};
 use super::store::{self, NewDelivery, Pair};
 use crate::destinations::outbox::{self, Outgoing};
 use crate::destinations::{self, Destination};
+use crate::platform::db::{self, Failure};
 use crate::platform::secrets::Sealer;
 
 /// What fanning out came to.
@@ -36,32 +37,93 @@ pub async fn fan_out(
     if outgoing.is_empty() {
         return Ok(FannedOut::default());
     }
+    let queued = plan_all(&mut transaction, &outgoing, sealer, now).await?;
+    transaction.commit().await?;
+    Ok(FannedOut {
+        queued,
+        more: outgoing.len() == most,
+    })
+}
+
+/// Plans the deliveries of all of them together; where one cannot be read, they are halved until that one is alone. It dies, and shows it;
+/// the others go their way. How many are to be sent.
+async fn plan_all(
+    conn: &mut PgConnection,
+    outgoing: &[Outgoing],
+    sealer: &Sealer,
+    now: DateTime<Utc>,
+) -> Result<u64, sqlx::Error> {
+    let mut savepoint = conn.begin().await?;
+    let error = match plan_together(&mut savepoint, outgoing, sealer, now).await {
+        Ok(queued) => {
+            savepoint.commit().await?;
+            return Ok(queued);
+        }
+        Err(error) => error,
+    };
+    savepoint.rollback().await?;
+    if db::failure(&error) != Failure::BadRow {
+        return Err(error);
+    }
+    let (left, right) = outgoing.split_at(outgoing.len() / 2);
+    if let (Some(alone), true) = (right.first(), left.is_empty()) {
+        tracing::error!(%error, event = %alone.event_id, "a conversion cannot be read, and is not forwarded");
+        metrics::counter!("trustdata_unreadable_conversions_total").increment(1);
+        let dead = |pair| NewDelivery {
+            pair,
+            state: State::Dead.as_str(),
+            reason: Some(Reason::Unreadable.as_str()),
+            // Once it can be read again it may be replayed, and its own age is looked at then.
+            deliver_by: Some(now + A_WEEK),
+        };
+        let dead: Vec<NewDelivery> = pairs(alone).map(dead).collect();
+        store::insert(conn, &dead, now).await?;
+        count_unsent(dead.iter(), &HashMap::new());
+        return Ok(0);
+    }
+    let queued = Box::pin(plan_all(conn, left, sealer, now)).await?;
+    Ok(queued + Box::pin(plan_all(conn, right, sealer, now)).await?)
+}
+
+async fn plan_together(
+    conn: &mut PgConnection,
+    outgoing: &[Outgoing],
+    sealer: &Sealer,
+    now: DateTime<Utc>,
+) -> Result<u64, sqlx::Error> {
     let events: Vec<(Uuid, Uuid)> = outgoing
         .iter()
         .map(|out| (out.property_id, out.event_id))
         .collect();
-    let facts: HashMap<(Uuid, Uuid), Facts> = store::facts(&mut transaction, &events)
-        .await?
-        .into_iter()
-        .collect();
-    let again: Vec<(Uuid, Uuid)> = outgoing
+    // What is known now may decide otherwise on what was suppressed: on those that got their match late, and on refunds that were here before
+    // their purchase.
+    let mut again: Vec<(Uuid, Uuid)> = outgoing
         .iter()
         .filter(|out| out.again)
         .map(|out| (out.property_id, out.event_id))
         .collect();
+    again.extend(store::refunds_of(conn, &events).await?);
     let anew = match again.is_empty() {
         true => Vec::new(),
-        false => store::without_match(&mut transaction, &again).await?,
+        false => store::suppressed(conn, &again).await?,
     };
     let fresh: Vec<Pair> = outgoing.iter().flat_map(pairs).collect();
+    let mut events: Vec<(Uuid, Uuid)> = fresh
+        .iter()
+        .chain(&anew)
+        .map(|pair| (pair.property_id, pair.event_id))
+        .collect();
     let mut wanted: Vec<(Uuid, Uuid)> = fresh
         .iter()
         .chain(&anew)
         .map(|pair| (pair.property_id, pair.destination_id))
         .collect();
-    wanted.sort_unstable();
-    wanted.dedup();
-    let found = destinations::store::find(&mut transaction, &wanted).await?;
+    for ids in [&mut events, &mut wanted] {
+        ids.sort_unstable();
+        ids.dedup();
+    }
+    let facts = store::facts(conn, &events).await?;
+    let found = destinations::store::find(conn, &wanted).await?;
     let found: HashMap<Uuid, Target> = found
         .into_iter()
         .map(|d| (d.destination_id, Target::new(d, sealer)))
@@ -75,18 +137,14 @@ pub async fn fan_out(
         pairs.iter().filter_map(planned).collect()
     };
     let (fresh, anew) = (planned(&fresh), planned(&anew));
-    store::insert(&mut transaction, &fresh, now).await?;
-    store::replan(&mut transaction, &anew, now).await?;
-    transaction.commit().await?;
+    store::insert(conn, &fresh, now).await?;
+    store::replan(conn, &anew, now).await?;
     count_unsent(fresh.iter().chain(&anew), &found);
     let queued = fresh
         .iter()
         .chain(&anew)
         .filter(|delivery| delivery.state == State::Queued.as_str());
-    Ok(FannedOut {
-        queued: queued.count() as u64,
-        more: outgoing.len() == most,
-    })
+    Ok(queued.count() as u64)
 }
 
 /// Counts what is not to be sent: no lane ever sees it.

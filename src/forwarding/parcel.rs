@@ -45,6 +45,8 @@ pub struct Parcel {
     pub session: Session,
     /// Of a refund.
     pub refund: Option<Refund>,
+    /// Of a purchase, what the refunds that are known leave of its value; none where there are none.
+    pub after_refunds: Option<Money>,
 }
 
 /// What a refund takes back.
@@ -61,7 +63,7 @@ pub struct Refund {
 pub struct Adjustment {
     /// When the purchase happened.
     pub purchase_time: DateTime<Utc>,
-    /// The purchase's value, less this refund and all before it; zero or more.
+    /// The purchase's value, less all refunds that are known in its currency; zero or more. A refund without a value gives all of it back.
     pub remaining: Money,
     /// 1 for the first refund of the purchase. Refunds of one purchase go in this order: the last one sent stands.
     pub sequence: u32,

@@ -16,16 +16,36 @@ pub struct Facts {
     pub event_name: Option<String>,
     /// When it happened.
     pub event_time: DateTime<Utc>,
-    /// What its payload says of consent.
+    /// What is known of its visitor.
+    pub grounds: Grounds,
+    /// Whether its property takes unknown consent for granted.
+    pub unknown_consent_granted: bool,
+}
+
+/// What is known of a conversion's visitor, as far as it decides on sending.
+#[derive(Debug, Clone, Default)]
+pub struct Grounds {
+    /// What the visitor agreed to.
     pub consent: Consent,
-    /// What the matched session says of consent.
-    pub session_consent: Consent,
     /// Whether it was matched.
     pub matched: bool,
     /// Name of the click id that last click credits.
     pub click_id: Option<String>,
-    /// Whether its property takes unknown consent for granted.
-    pub unknown_consent_granted: bool,
+}
+
+impl Grounds {
+    /// Those of a refund. Shops send refunds from their back office, where nobody knows the visitor: what a refund does not say of consent, its
+    /// purchase says. Match and credit are the purchase's, for that is what the refund takes back; the refund's own where it has none.
+    pub fn or_purchase(self, purchase: Self) -> Self {
+        Self {
+            consent: self.consent.or(purchase.consent),
+            matched: self.matched || purchase.matched,
+            click_id: match purchase.matched {
+                true => purchase.click_id,
+                false => self.click_id,
+            },
+        }
+    }
 }
 
 /// What the plan needs to know of a destination.
@@ -70,16 +90,16 @@ pub fn plan(facts: &Facts, rules: Rules<'_>, now: DateTime<Utc>) -> Planned {
         .topics
         .is_none_or(|topics| topics.contains_key(facts.topic.as_str()));
     let own_click = || {
-        let click = facts.click_id.as_deref();
+        let click = facts.grounds.click_id.as_deref();
         click.is_some_and(|click| rules.click_ids.contains(&click))
     };
-    let reason = match consent(facts) {
+    let reason = match facts.grounds.consent.advertising {
         _ if rules.removed => Some(Reason::DestinationRemoved),
         Some(false) => Some(Reason::ConsentDenied),
         None if !facts.unknown_consent_granted => Some(Reason::ConsentUnknown),
         _ if !rules.supported => Some(Reason::TopicNotSupported),
         _ if !sent => Some(Reason::TopicNotSent),
-        _ if rules.policy != Policy::All && !facts.matched => Some(Reason::NotMatched),
+        _ if rules.policy != Policy::All && !facts.grounds.matched => Some(Reason::NotMatched),
         _ if rules.policy == Policy::OwnClick && !own_click() => Some(Reason::NotOwnClick),
         _ => None,
     };
@@ -88,11 +108,6 @@ pub fn plan(facts: &Facts, rules: Rules<'_>, now: DateTime<Utc>) -> Planned {
         None if deliver_by <= now => Planned::Expired,
         None => Planned::Queued { deliver_by },
     }
-}
-
-/// Consent to advertising: the payload's word, or where it says nothing the session's; none is unknown.
-fn consent(facts: &Facts) -> Option<bool> {
-    facts.consent.advertising.or(facts.session_consent.advertising)
 }
 
 #[cfg(test)]
@@ -115,10 +130,11 @@ mod tests {
             topic: Topic::Purchase,
             event_name: None,
             event_time: now(),
-            consent: advertising(Some(true)),
-            session_consent: advertising(None),
-            matched: true,
-            click_id: Some("gclid".to_owned()),
+            grounds: Grounds {
+                consent: advertising(Some(true)),
+                matched: true,
+                click_id: Some("gclid".to_owned()),
+            },
             unknown_consent_granted: false,
         }
     }
@@ -134,23 +150,21 @@ mod tests {
 
     #[test]
     fn consent_decides_first() {
-        // Payload, session, property's opt-in -> reason.
+        // Consent, property's opt-in -> reason.
         let table = [
-            (Some(true), None, false, None),
-            (None, Some(true), false, None),
-            (Some(true), Some(false), false, None),
-            (Some(false), Some(true), true, Some(Reason::ConsentDenied)),
-            (None, Some(false), true, Some(Reason::ConsentDenied)),
-            (None, None, false, Some(Reason::ConsentUnknown)),
-            (None, None, true, None),
+            (Some(true), false, None),
+            (Some(true), true, None),
+            (Some(false), true, Some(Reason::ConsentDenied)),
+            (Some(false), false, Some(Reason::ConsentDenied)),
+            (None, false, Some(Reason::ConsentUnknown)),
+            (None, true, None),
         ];
-        for (payload, session, opted_in, expected) in table {
-            let facts = Facts {
-                consent: advertising(payload),
-                session_consent: advertising(session),
+        for (consent, opted_in, expected) in table {
+            let mut facts = Facts {
                 unknown_consent_granted: opted_in,
                 ..facts()
             };
+            facts.grounds.consent = advertising(consent);
             let planned = plan(&facts, RULES, now());
             let expected = match expected {
                 Some(reason) => Planned::Suppressed(reason),
@@ -158,8 +172,43 @@ mod tests {
                     deliver_by: now() + TimeDelta::days(7),
                 },
             };
-            assert_eq!(planned, expected, "{payload:?} {session:?} {opted_in}");
+            assert_eq!(planned, expected, "{consent:?} {opted_in}");
         }
+    }
+
+    #[test]
+    fn a_refund_stands_on_its_purchase() {
+        let grounds = |consent: Option<bool>, matched: bool, click_id: Option<&str>| Grounds {
+            consent: advertising(consent),
+            matched,
+            click_id: click_id.map(str::to_owned),
+        };
+        let nothing = || grounds(None, false, None);
+        let purchase = || grounds(Some(true), true, Some("gclid"));
+        let stood = nothing().or_purchase(purchase());
+        assert_eq!(
+            (
+                stood.consent.advertising,
+                stood.matched,
+                stood.click_id.as_deref()
+            ),
+            (Some(true), true, Some("gclid"))
+        );
+        // What it says itself of consent stands; the credit that it takes back is the purchase's.
+        let stood = grounds(Some(false), true, Some("fbclid")).or_purchase(purchase());
+        assert_eq!(
+            (stood.consent.advertising, stood.click_id.as_deref()),
+            (Some(false), Some("gclid"))
+        );
+        let stood = grounds(None, true, Some("fbclid")).or_purchase(nothing());
+        assert_eq!(
+            (
+                stood.consent.advertising,
+                stood.matched,
+                stood.click_id.as_deref()
+            ),
+            (None, true, Some("fbclid"))
+        );
     }
 
     #[test]
@@ -186,21 +235,30 @@ mod tests {
             ..RULES
         };
         assert_eq!(with(|_| (), leads), suppressed(Reason::TopicNotSent));
-        assert_eq!(with(|f| f.matched = false, RULES), suppressed(Reason::NotMatched));
+        assert_eq!(
+            with(|f| f.grounds.matched = false, RULES),
+            suppressed(Reason::NotMatched)
+        );
         let own = Rules {
             policy: Policy::OwnClick,
             ..RULES
         };
-        assert_eq!(with(|f| f.click_id = None, own), suppressed(Reason::NotOwnClick));
         assert_eq!(
-            with(|f| f.click_id = Some("fbclid".to_owned()), own),
+            with(|f| f.grounds.click_id = None, own),
+            suppressed(Reason::NotOwnClick)
+        );
+        assert_eq!(
+            with(|f| f.grounds.click_id = Some("fbclid".to_owned()), own),
             suppressed(Reason::NotOwnClick)
         );
         let all = Rules {
             policy: Policy::All,
             ..RULES
         };
-        assert!(matches!(with(|f| f.matched = false, all), Planned::Queued { .. }));
+        assert!(matches!(
+            with(|f| f.grounds.matched = false, all),
+            Planned::Queued { .. }
+        ));
         assert_eq!(
             with(|f| f.event_time -= TimeDelta::days(7), RULES),
             Planned::Expired

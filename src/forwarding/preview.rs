@@ -1,7 +1,6 @@
 //! A dry run: what each destination would be sent, and what it would not and why.
 
 use chrono::{DateTime, Utc};
-use rust_decimal::Decimal;
 use serde::Serialize;
 use serde_json::Value;
 use sqlx::types::Json;
@@ -9,11 +8,12 @@ use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
 use super::fan_out::{Target, planned};
-use super::parcel::{Parcel, Refund, UserData};
-use super::plan::{Facts, Planned};
-use super::sources::store::{StoredConversion, Visit};
-use super::sources::{self, assemble};
+use super::parcel::{Parcel, UserData};
+use super::plan::{Facts, Grounds, Planned};
+use super::sources::store::{Asked, Refunds, StoredConversion, Visit};
+use super::sources::{self, Sources, assemble};
 use super::state::{Reason, State};
+use super::store;
 use crate::destinations;
 use crate::domain::conversion::Conversion;
 use crate::domain::tenant::Tenant;
@@ -106,62 +106,66 @@ impl Previewer {
             .map(|touch| (touch.session_id.as_str(), touch.clicked_at))
             .collect();
         let mut visits = sources::store::visits_of_sessions(conn, property_id, event_id, &clicks).await?;
-        let facts = Facts {
+        let as_stored = as_stored(tenant, event_id, conversion, journey);
+        let mut facts = Facts {
             topic: conversion.topic,
             event_name: conversion.event_name.clone(),
             event_time: conversion.event_time,
-            consent: conversion.consent,
-            session_consent: journey
-                .last()
-                .and_then(|touch| touch.consent_by_then)
-                .or(visits.last().map(|visit| visit.consent))
-                .unwrap_or_default(),
-            matched: !journey.is_empty(),
-            click_id: journey.last().and_then(|touch| touch.click_id.clone()),
+            grounds: Grounds {
+                consent: sources::agreed(&as_stored, &visits),
+                matched: !journey.is_empty(),
+                click_id: journey.last().and_then(|touch| touch.click_id.clone()),
+            },
             unknown_consent_granted: sources::store::unknown_consent_granted(conn, property_id).await?,
         };
-        let as_stored = as_stored(tenant, event_id, conversion, journey);
         if !visits.is_empty() && sources::are_silent(&visits) {
-            visits.splice(
-                0..0,
-                sources::store::browsers(conn, property_id, &[&as_stored]).await?,
-            );
+            let browsers = sources::store::browsers(conn, property_id, &[&as_stored]).await?;
+            visits.splice(0..0, browsers);
         }
-        let (mut purchase, mut refund) = (None, None);
-        if let Some(purchase_id) = &conversion.purchase_id {
-            let refunds = [&as_stored];
-            purchase = sources::store::purchases(conn, property_id, &refunds)
-                .await?
-                .into_iter()
-                .next()
-                .map(|(_, p)| p);
-            // Those that are stored, and this one.
-            let before = sources::store::refunded(conn, property_id, &refunds).await?;
-            let (count, total) = before
-                .first()
-                .map_or((0, Decimal::ZERO), |(_, count, total)| (*count, *total));
-            let total = total + conversion.money.map_or(Decimal::ZERO, |money| money.amount);
-            refund = Some(Refund {
-                purchase_id: purchase_id.clone(),
-                adjustment: purchase
-                    .as_ref()
-                    .and_then(|purchase| sources::adjustment(purchase, count + 1, total)),
-            });
-        }
+        let purchase = match conversion.purchase_id {
+            Some(_) => sources::store::purchases(conn, property_id, &[&as_stored]).await?,
+            None => Vec::new(),
+        };
+        let purchase = purchase.into_iter().next().map(|(_, purchase)| purchase);
+        let mut of_purchase: Vec<Visit> = Vec::new();
         if let Some(purchase) = &purchase {
-            let of_purchase: Vec<Visit> =
-                sources::store::visits(conn, property_id, &[purchase.event_id]).await?;
-            if !of_purchase.is_empty() {
-                visits = of_purchase;
+            of_purchase = sources::store::visits(conn, property_id, &[purchase.event_id]).await?;
+            let known = store::facts(conn, &[(property_id, purchase.event_id)]).await?;
+            if let Some(known) = known.into_values().next() {
+                facts.grounds = facts.grounds.or_purchase(known.grounds);
+            }
+        }
+        let asked = Asked {
+            of: &as_stored,
+            purchase: purchase.as_ref().unwrap_or(&as_stored),
+        };
+        let refunds = match purchase.is_some() || sources::is_purchase(&as_stored) {
+            true => sources::store::refunds(conn, property_id, &[asked]).await?,
+            false => Vec::new(),
+        };
+        let mut refunds = refunds
+            .first()
+            .map_or_else(Refunds::default, |(_, refunds)| *refunds);
+        if let Some(purchase) = &purchase {
+            // Those that are stored, and this one.
+            refunds.sequence += 1;
+            match (as_stored.value, as_stored.currency == purchase.currency) {
+                (None, _) => refunds.whole = true,
+                (Some(value), true) => refunds.total += value,
+                (Some(_), false) => {}
             }
         }
         let personal = conversion.personal.as_deref().map(UserData::of_personal);
         let parcel = assemble(
-            &as_stored,
-            personal.unwrap_or_default(),
-            purchase.as_ref(),
-            refund,
-            &visits,
+            Sources {
+                conversion: &as_stored,
+                user_data: personal.unwrap_or_default(),
+                visits: &visits,
+                purchase: purchase
+                    .as_ref()
+                    .map(|purchase| (purchase, of_purchase.as_slice())),
+                refunds,
+            },
             &self.sealer,
         );
         Ok((facts, parcel))

@@ -8,7 +8,7 @@ use sqlx::types::Json;
 use uuid::Uuid;
 
 use super::listing::{Delivery, Filter, Ledger, Replay, Span, delivery_id};
-use super::plan::Facts;
+use super::plan::{Facts, Grounds};
 use super::state::State;
 use crate::attribution::UNITS;
 use crate::destinations::Destination;
@@ -32,12 +32,39 @@ pub struct Pair {
 pub async fn facts(
     conn: &mut PgConnection,
     events: &[(Uuid, Uuid)],
-) -> Result<Vec<((Uuid, Uuid), Facts)>, sqlx::Error> {
+) -> Result<HashMap<(Uuid, Uuid), Facts>, sqlx::Error> {
+    let mut known = known(conn, events).await?;
+    let purchase_ids: Vec<(Uuid, Uuid)> = known
+        .iter()
+        .filter_map(|((property_id, _), (_, purchase_id))| Some((*property_id, (*purchase_id)?)))
+        .collect();
+    let purchases = match purchase_ids.is_empty() {
+        true => HashMap::new(),
+        false => self::known(conn, &purchase_ids).await?,
+    };
+    Ok(events
+        .iter()
+        .filter_map(|event| {
+            let (mut facts, purchase_id) = known.remove(event)?;
+            let purchase = purchase_id.and_then(|id| purchases.get(&(event.0, id)));
+            if let Some((purchase, _)) = purchase {
+                facts.grounds = facts.grounds.or_purchase(purchase.grounds.clone());
+            }
+            Some((*event, facts))
+        })
+        .collect())
+}
+
+/// As [`facts`], with nothing of the purchases of refunds but our ids of them.
+async fn known(
+    conn: &mut PgConnection,
+    events: &[(Uuid, Uuid)],
+) -> Result<HashMap<(Uuid, Uuid), (Facts, Option<Uuid>)>, sqlx::Error> {
     let rows = sqlx::query!(
         r#"select c.property_id, c.event_id, c.topic, c.event_name, c.event_time, c.match_reason = 'matched' as "matched!",
-               c.payload->'consent' as "consent: Json<serde_json::Value>",
+               (c.payload->'consent')::text as consent,
                coalesce(c.session_consent, s.consent) as "session_consent?: Json<Consent>",
-               p.unknown_consent_granted, l.click_id as "click_id?"
+               p.unknown_consent_granted, l.click_id as "click_id?", b.event_id as "purchase_event_id?"
            from unnest($1::uuid[], $2::uuid[]) as w(property_id, event_id)
            cross join lateral (select * from conversions where property_id = w.property_id and event_id = w.event_id limit 1) c
            cross join lateral (select * from properties where property_id = w.property_id limit 1) p
@@ -48,7 +75,12 @@ pub async fn facts(
                select k.click_id from credits k
                where k.property_id = c.property_id and k.event_id = c.event_id and k.last_click = $3
                order by k.version desc limit 1
-           ) l on true"#,
+           ) l on true
+           left join lateral (
+               select event_id from conversions
+               where property_id = c.property_id and attribution_id = c.attribution_id and topic = 'purchase' and conversion_id = c.purchase_id
+               limit 1
+           ) b on true"#,
         &events.iter().map(|(property_id, _)| *property_id).collect::<Vec<_>>(),
         &events.iter().map(|(_, event_id)| *event_id).collect::<Vec<_>>(),
         UNITS,
@@ -58,30 +90,53 @@ pub async fn facts(
     Ok(rows
         .into_iter()
         .map(|row| {
+            let told = row.consent.as_deref().map(Consent::of_flags).unwrap_or_default();
+            let session = row.session_consent.map(|json| json.0).unwrap_or_default();
             let facts = Facts {
                 topic: row.topic.parse().unwrap_or(Topic::Custom),
                 event_name: row.event_name,
                 event_time: row.event_time,
-                consent: row.consent.map(|json| flags(&json.0)).unwrap_or_default(),
-                session_consent: row.session_consent.map(|json| json.0).unwrap_or_default(),
-                matched: row.matched,
-                click_id: row.click_id,
+                grounds: Grounds {
+                    consent: told.or(session),
+                    matched: row.matched,
+                    click_id: row.click_id,
+                },
                 unknown_consent_granted: row.unknown_consent_granted,
             };
-            ((row.property_id, row.event_id), facts)
+            ((row.property_id, row.event_id), (facts, row.purchase_event_id))
         })
         .collect())
 }
 
-/// The consent of a stored payload, which was checked when it came.
-fn flags(consent: &serde_json::Value) -> Consent {
-    let flag = |name: &str| consent.get(name).and_then(serde_json::Value::as_bool);
-    Consent {
-        analytics: flag("analytics"),
-        advertising: flag("advertising"),
-        preferences: flag("preferences"),
-        sale_of_data: flag("sale_of_data"),
-    }
+/// The refunds that are known of these conversions, where they are purchases; of each at most 1,000.
+pub async fn refunds_of(
+    conn: &mut PgConnection,
+    events: &[(Uuid, Uuid)],
+) -> Result<Vec<(Uuid, Uuid)>, sqlx::Error> {
+    let rows = sqlx::query!(
+        "select r.property_id, r.event_id
+         from unnest($1::uuid[], $2::uuid[]) as w(property_id, event_id)
+         cross join lateral (
+             select attribution_id, conversion_id from conversions
+             where property_id = w.property_id and event_id = w.event_id and topic = 'purchase' limit 1
+         ) p
+         cross join lateral (
+             select property_id, event_id from conversions
+             where property_id = w.property_id and attribution_id = p.attribution_id and topic = 'refund' and purchase_id = p.conversion_id
+             limit 1000
+         ) r",
+        &events
+            .iter()
+            .map(|(property_id, _)| *property_id)
+            .collect::<Vec<_>>(),
+        &events.iter().map(|(_, event_id)| *event_id).collect::<Vec<_>>(),
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows
+        .into_iter()
+        .map(|row| (row.property_id, row.event_id))
+        .collect())
 }
 
 /// A delivery as it is planned.
@@ -142,7 +197,7 @@ pub async fn replan(
          from unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::text[], $6::timestamptz[])
            as t(property_id, event_id, destination_id, state, reason, deliver_by)
          where d.property_id = t.property_id and d.event_id = t.event_id and d.destination_id = t.destination_id
-           and d.state = 'suppressed'",
+           and d.state = 'suppressed' and (t.state, t.reason) is distinct from (d.state, d.reason)",
         &column.of(|d| d.pair.property_id),
         &column.of(|d| d.pair.event_id),
         &column.of(|d| d.pair.destination_id),
@@ -156,20 +211,14 @@ pub async fn replan(
     Ok(())
 }
 
-/// Deliveries of these conversions that were suppressed for want of a match.
-pub async fn without_match(
-    conn: &mut PgConnection,
-    events: &[(Uuid, Uuid)],
-) -> Result<Vec<Pair>, sqlx::Error> {
+/// Deliveries of these conversions that are suppressed.
+pub async fn suppressed(conn: &mut PgConnection, events: &[(Uuid, Uuid)]) -> Result<Vec<Pair>, sqlx::Error> {
     sqlx::query_as!(
         Pair,
         "select d.property_id, d.event_id, d.destination_id
          from unnest($1::uuid[], $2::uuid[]) as w(property_id, event_id)
          cross join lateral (
-             select * from deliveries
-             where property_id = w.property_id and event_id = w.event_id
-                 and state = 'suppressed' and reason in ('not_matched', 'not_own_click')
-             offset 0
+             select * from deliveries where property_id = w.property_id and event_id = w.event_id and state = 'suppressed' offset 0
          ) d",
         &events
             .iter()
@@ -189,8 +238,9 @@ impl<'a> Columns<'a> {
     }
 }
 
-/// Destinations that have something due and are not paused, or were taken away with something queued, each with its property; at most `most`,
-/// and none of `but`. Whose oldest has waited longest comes first. Two look-ups for each.
+/// Destinations that have something due and are not paused, or were taken away with something open, each with its property; at most `most`,
+/// and none of `but`. Whose oldest has waited longest comes first. Two look-ups for each. What is open at one that was taken away is closed when
+/// its lane looks.
 pub async fn with_something_due(
     conn: &mut PgConnection,
     now: DateTime<Utc>,
@@ -205,7 +255,7 @@ pub async fn with_something_due(
          ) q on true
          left join lateral (
              select due_at from deliveries x where x.property_id = d.property_id and x.destination_id = d.destination_id
-               and x.later is not null and x.due_at <= $1 and d.removed_at is null order by x.due_at limit 1
+               and x.later is not null and x.due_at <= $1 order by x.due_at limit 1
          ) l on true
          where (d.paused_at is null or d.removed_at is not null) and d.destination_id <> all($2)
            and (q.due_at is not null or l.due_at is not null)
@@ -786,22 +836,31 @@ pub async fn revive(
     Ok(done.rows_affected())
 }
 
-/// What became of each refund's purchase at a destination, by the refund's id; none where it was never to go there.
-pub async fn states_of_purchases(
+/// A refund, as far as it depends on its purchase.
+#[derive(Debug, Clone, Copy)]
+pub struct OfRefund {
+    /// When the refund came.
+    pub received_at: DateTime<Utc>,
+    /// What became of its purchase at the destination; none where it is not known, or was never to go there.
+    pub purchase: Option<State>,
+}
+
+/// What became of the purchases of refunds at a destination, by the refund's id.
+pub async fn purchases_of(
     conn: &mut PgConnection,
     property_id: Uuid,
     destination_id: Uuid,
     refunds: &[Uuid],
-) -> Result<HashMap<Uuid, Option<String>>, sqlx::Error> {
+) -> Result<HashMap<Uuid, OfRefund>, sqlx::Error> {
     let rows = sqlx::query!(
-        r#"select r.event_id, d.state as "state?"
+        r#"select r.event_id, r.received_at, d.state as "state?"
            from unnest($3::uuid[]) as w(event_id)
            cross join lateral (select * from conversions where property_id = $1 and event_id = w.event_id limit 1) r
-           cross join lateral (
-               select * from conversions
+           left join lateral (
+               select event_id from conversions
                where property_id = $1 and attribution_id = r.attribution_id and topic = 'purchase' and conversion_id = r.purchase_id
                limit 1
-           ) p
+           ) p on true
            left join lateral (
                select state from deliveries where property_id = $1 and event_id = p.event_id and destination_id = $2 limit 1
            ) d on true"#,
@@ -811,26 +870,98 @@ pub async fn states_of_purchases(
     )
     .fetch_all(conn)
     .await?;
-    Ok(rows.into_iter().map(|row| (row.event_id, row.state)).collect())
+    Ok(rows
+        .into_iter()
+        .map(|row| {
+            let refund = OfRefund {
+                received_at: row.received_at,
+                purchase: row.state.and_then(|state| state.parse().ok()),
+            };
+            (row.event_id, refund)
+        })
+        .collect())
 }
 
-/// Requests of which the platform is due to be asked what became of them, each with its events; asked again at `until` if nobody settles them.
+/// These were taken: refunds of theirs that wait for them, or gave up waiting, are due.
+pub async fn wake_refunds(
+    conn: &mut PgConnection,
+    property_id: Uuid,
+    destination_id: Uuid,
+    taken: &[Uuid],
+    now: DateTime<Utc>,
+) -> Result<(), sqlx::Error> {
+    if taken.is_empty() {
+        return Ok(());
+    }
+    sqlx::query!(
+        "update deliveries d set state = 'queued', reason = null, due_at = $4, settled_at = null
+         from unnest($3::uuid[]) as w(event_id)
+         cross join lateral (
+             select attribution_id, conversion_id from conversions where property_id = $1 and event_id = w.event_id and topic = 'purchase' limit 1
+         ) p
+         cross join lateral (
+             select event_id from conversions
+             where property_id = $1 and attribution_id = p.attribution_id and topic = 'refund' and purchase_id = p.conversion_id
+             limit 1000
+         ) r
+         cross join lateral (
+             select ctid as place from deliveries
+             where property_id = $1 and event_id = r.event_id and destination_id = $2
+                 and (state = 'queued' and lease is null or state = 'suppressed' and reason in ('purchase_not_delivered', 'unknown_purchase'))
+             limit 1
+         ) waiting
+         where d.ctid = waiting.place and d.lease is null and d.state in ('queued', 'suppressed')",
+        property_id,
+        destination_id,
+        taken,
+        now,
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// A request that the platform is to be asked about.
+#[derive(Debug, Clone)]
+pub struct Asked {
+    /// With what to ask.
+    pub later: String,
+    /// Its events, and when each happened.
+    pub events: Vec<(Uuid, DateTime<Utc>)>,
+}
+
+/// Requests of which the platform is due to be asked what became of them, at most `most`; asked again at `until` if nobody settles them. The
+/// events of a request are due together, so that one look-up in the same index finds them all.
 pub async fn claim_later(
     conn: &mut PgConnection,
     property_id: Uuid,
     destination_id: Uuid,
     (now, until): (DateTime<Utc>, DateTime<Utc>),
     most: i64,
-) -> Result<HashMap<String, Vec<Uuid>>, sqlx::Error> {
+) -> Result<Vec<Asked>, sqlx::Error> {
     let rows = sqlx::query!(
-        r#"with due as (
-               select property_id, event_id, destination_id from deliveries
-               where property_id = $1 and destination_id = $2 and later is not null and due_at <= $3
-               order by due_at limit $5 for update skip locked
+        r#"with asked as (
+               select distinct due_at, later from (
+                   select due_at, later from deliveries
+                   where property_id = $1 and destination_id = $2 and later is not null and due_at <= $3
+                   order by due_at limit 2000
+               ) first
+               order by due_at, later limit $5
+           ), due as (
+               select x.property_id, x.event_id, x.destination_id from asked
+               cross join lateral (
+                   select property_id, event_id, destination_id from deliveries
+                   where property_id = $1 and destination_id = $2 and later is not null and due_at = asked.due_at and later = asked.later
+                   for update skip locked
+               ) x
+           ), claimed as (
+               update deliveries d set due_at = $4 from due
+               where d.property_id = due.property_id and d.event_id = due.event_id and d.destination_id = due.destination_id
+               returning d.event_id, d.later
            )
-           update deliveries d set due_at = $4 from due
-           where d.property_id = due.property_id and d.event_id = due.event_id and d.destination_id = due.destination_id
-           returning d.event_id, d.later as "later!""#,
+           select claimed.event_id, claimed.later as "later!", c.event_time
+           from claimed
+           cross join lateral (select event_time from conversions where property_id = $1 and event_id = claimed.event_id limit 1) c"#,
         property_id,
         destination_id,
         now,
@@ -839,16 +970,24 @@ pub async fn claim_later(
     )
     .fetch_all(conn)
     .await?;
-    let mut requests: HashMap<String, Vec<Uuid>> = HashMap::new();
+    let mut requests: HashMap<String, Vec<(Uuid, DateTime<Utc>)>> = HashMap::new();
     for row in rows {
-        requests.entry(row.later).or_default().push(row.event_id);
+        requests
+            .entry(row.later)
+            .or_default()
+            .push((row.event_id, row.event_time));
     }
-    Ok(requests)
+    Ok(requests
+        .into_iter()
+        .map(|(later, events)| Asked { later, events })
+        .collect())
 }
 
-/// What the platform said later of a request's events.
-#[derive(Debug, Clone)]
+/// What the platform said later of events of one request.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Told {
+    /// The conversions.
+    pub event_ids: Vec<Uuid>,
     /// Where they stand now.
     pub state: State,
     /// Why, where they were not used.
@@ -866,12 +1005,12 @@ pub async fn settle_later(
     conn: &mut PgConnection,
     property_id: Uuid,
     destination_id: Uuid,
-    event_ids: &[Uuid],
     told: &Told,
     now: DateTime<Utc>,
 ) -> Result<(), sqlx::Error> {
     sqlx::query!(
-        "update deliveries d set state = $4, reason = $5, code = coalesce($6, d.code), later = $7, due_at = coalesce($8, d.due_at), settled_at = $9
+        "update deliveries d set state = $4, reason = $5, code = coalesce($6, d.code), later = $7, due_at = coalesce($8, d.due_at),
+             settled_at = case when $4 = 'queued' then null else $9::timestamptz end
          from unnest($3::uuid[]) as w(event_id)
          cross join lateral (
              select ctid as place from deliveries
@@ -881,7 +1020,7 @@ pub async fn settle_later(
          where d.ctid = asked.place and d.later is not null",
         property_id,
         destination_id,
-        event_ids,
+        &told.event_ids,
         told.state.as_str(),
         told.reason,
         told.code,
@@ -892,4 +1031,23 @@ pub async fn settle_later(
     .execute(conn)
     .await?;
     Ok(())
+}
+
+/// Nobody is to be asked any more what became of what a destination got, a bounded number of them; how many.
+pub async fn forget_later(
+    conn: &mut PgConnection,
+    property_id: Uuid,
+    destination_id: Uuid,
+) -> Result<u64, sqlx::Error> {
+    let done = sqlx::query!(
+        "update deliveries d set later = null
+         where d.property_id = $1 and d.destination_id = $2 and d.later is not null and d.event_id in (
+             select event_id from deliveries where property_id = $1 and destination_id = $2 and later is not null
+             order by due_at limit 5000)",
+        property_id,
+        destination_id,
+    )
+    .execute(conn)
+    .await?;
+    Ok(done.rows_affected())
 }

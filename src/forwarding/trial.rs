@@ -150,5 +150,6 @@ fn made_up(topic: Topic, now: DateTime<Utc>) -> Parcel {
             ..Session::default()
         },
         refund: None,
+        after_refunds: None,
     }
 }

@@ -88,7 +88,7 @@ pub async fn in_time<T>(look_up: impl Future<Output = Result<T, sqlx::Error>>) -
 /// What a database answered, as far as a caller can act on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Failure {
-    /// The row can never be stored as it is.
+    /// The row can never be stored, or read, as it is.
     BadRow,
     /// The same again may go through.
     Conflict,
@@ -100,8 +100,10 @@ pub enum Failure {
 pub fn failure(error: &sqlx::Error) -> Failure {
     let state = match error {
         sqlx::Error::Database(database) => database.code().unwrap_or(Cow::Borrowed("")),
-        // An argument that cannot be encoded never will be.
-        sqlx::Error::Encode(_) => return Failure::BadRow,
+        // An argument that cannot be encoded never will be, and so it is with a value that cannot be read.
+        sqlx::Error::Encode(_) | sqlx::Error::Decode(_) | sqlx::Error::ColumnDecode { .. } => {
+            return Failure::BadRow;
+        }
         // A row that was there a moment ago.
         sqlx::Error::RowNotFound => return Failure::Conflict,
         _ => return Failure::Away,

@@ -9,9 +9,9 @@ use secrecy::ExposeSecret as _;
 use serde_json::{Map, Value, json};
 use trustdata::domain::identifiers::Field;
 use trustdata::domain::topic::Topic;
-use trustdata::forwarding::parcel::{Parcel, UserData};
+use trustdata::forwarding::parcel::{Click, Parcel, UserData};
 use trustdata::forwarding::platforms::{
-    Answer, Event, Fate, Header, Later, Name, Platform, Request, Verdict, oauth,
+    Answer, Event, Fate, Header, Later, Name, Platform, Request, Verdict, Whole, oauth,
 };
 
 use crate::parcels::{cases, full, minimal, platform, sending, settings};
@@ -895,6 +895,37 @@ fn verdicts_of_google() {
 }
 
 #[test]
+fn google_is_told_the_newest_click() {
+    let click = |name: &str, hours: i64| Click {
+        name: name.to_owned(),
+        value: format!("of {name}"),
+        at: now() - TimeDelta::hours(hours),
+    };
+    let table = [
+        (vec![("gclid", 9), ("wbraid", 5), ("gbraid", 7)], "wbraid"),
+        (vec![("gclid", 9), ("wbraid", 7), ("gbraid", 5)], "gbraid"),
+        (vec![("gclid", 5), ("wbraid", 7)], "gclid"),
+        (vec![("wbraid", 5), ("gclid", 5), ("gbraid", 5)], "gclid"),
+        (vec![("fbclid", 1), ("wbraid", 5)], "wbraid"),
+    ];
+    for (clicks, expected) in table {
+        let mut parcel = minimal();
+        parcel.session.clicks = clicks.iter().map(|(name, hours)| click(name, *hours)).collect();
+        parcel
+            .session
+            .clicks
+            .sort_by_key(|click| std::cmp::Reverse(click.at));
+        let event = platform(Name::GoogleDataManager).prepare(&parcel, now()).unwrap();
+        let json: Value = serde_json::from_str(event.json()).unwrap();
+        assert_eq!(
+            json["adIdentifiers"],
+            json!({ expected: format!("of {expected}") }),
+            "{clicks:?}"
+        );
+    }
+}
+
+#[test]
 fn what_google_says_later() {
     let google = platform(Name::GoogleDataManager);
     let request = sending(Name::GoogleDataManager, |sending| {
@@ -937,9 +968,14 @@ fn what_google_says_later() {
         other => panic!("{other:?}"),
     };
     for (reason, fate) in [
-        ("TOO_RECENT_CLICK", Fate::Retry),
-        ("CLICK_NOT_FOUND", Fate::Retry),
-        ("INTERNAL_ERROR", Fate::Retry),
+        ("TOO_RECENT_CLICK", Fate::Retry { within: None }),
+        (
+            "CLICK_NOT_FOUND",
+            Fate::Retry {
+                within: Some(TimeDelta::hours(24)),
+            },
+        ),
+        ("INTERNAL_ERROR", Fate::Retry { within: None }),
         ("DUPLICATE_TRANSACTION_ID", Fate::Delivered),
         ("DUPLICATE_GCLID", Fate::Delivered),
         ("EVENT_TOO_OLD", Fate::Failed),
@@ -951,10 +987,34 @@ fn what_google_says_later() {
     ] {
         assert_eq!(fates(&[reason]), [fate], "{reason}");
     }
-    assert!(matches!(
-        later(200, of("SUCCESS", &[])),
-        Later::Done { records: 3, .. }
-    ));
+    let whole = |statuses: &[&str]| {
+        let mut body = json!({ "requestStatusPerDestination": [] });
+        for status in statuses {
+            let one = of(status, &[])["requestStatusPerDestination"][0].clone();
+            body["requestStatusPerDestination"]
+                .as_array_mut()
+                .unwrap()
+                .push(one);
+        }
+        match later(200, body) {
+            Later::Done { whole, records, .. } => Some((whole, records)),
+            Later::Processing => None,
+            other => panic!("{other:?}"),
+        }
+    };
+    for (statuses, expected) in [
+        (&["SUCCESS"][..], Some((Whole::Taken, 3))),
+        (&["FAILED"], Some((Whole::Failed, 3))),
+        (&["PARTIAL_SUCCESS"], Some((Whole::Partly, 3))),
+        (&["SUCCESS", "SUCCESS"], Some((Whole::Taken, 6))),
+        (&["FAILED", "FAILED"], Some((Whole::Failed, 6))),
+        (&["SUCCESS", "FAILED"], Some((Whole::Partly, 6))),
+        (&["FAILED", "SUCCESS"], Some((Whole::Partly, 6))),
+        (&["SUCCESS", "PROCESSING"], None),
+        (&["PROCESSING", "FAILED"], None),
+    ] {
+        assert_eq!(whole(statuses), expected, "{statuses:?}");
+    }
     assert!(matches!(later(503, json!({})), Later::Retry { .. }));
     assert!(matches!(
         later(401, json!({})),

@@ -129,7 +129,8 @@ async fn a_conversion_of_a_session_that_was_merged_still_knows_it(pool: PgPool) 
     let facts = forwarding::store::facts(&mut conn, &[(app.property_id, event_id)])
         .await
         .unwrap();
-    assert_eq!(facts[0].1.session_consent.advertising, Some(true));
+    let facts = &facts[&(app.property_id, event_id)];
+    assert_eq!(facts.grounds.consent.advertising, Some(true));
     let found = "credits k cross join lateral session_of(k.property_id, k.session_id) s where s.session_id <> k.session_id";
     assert_eq!(app.count(found).await, 1);
 }

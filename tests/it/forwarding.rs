@@ -106,18 +106,28 @@ async fn services_sealer(app: &TestApp) -> Sealer {
 
 /// Makes a destination on Meta; `change` says what is not as usual.
 pub async fn destination(app: &TestApp, url: &str, change: impl FnOnce(&mut Destination)) -> Uuid {
+    let settings = json!({ "pixel_id": "123456", "access_token": "token" });
+    destination_on(app, "meta", &settings, url, change).await
+}
+
+/// Makes a destination on a platform.
+pub async fn destination_on(
+    app: &TestApp,
+    platform: &str,
+    settings: &Value,
+    url: &str,
+    change: impl FnOnce(&mut Destination),
+) -> Uuid {
     let sealer = services_sealer(app).await;
     let mut conn = app.pool.acquire().await.unwrap();
     let destination_id = app.clock.new_id();
-    let settings = json!({ "pixel_id": "123456", "access_token": "token" })
-        .to_string()
-        .into();
+    let settings = settings.to_string().into();
     let mut destination = Destination {
         destination_id,
         property_id: app.property_id,
         attribution_id: app.attribution_id,
-        platform: "meta".to_owned(),
-        name: "Meta".to_owned(),
+        platform: platform.to_owned(),
+        name: platform.to_owned(),
         settings_sealed: seal_settings(&settings, app.property_id, destination_id, &sealer).unwrap(),
         base_url: Some(url.to_owned()),
         base_url_anywhere: true,
@@ -614,4 +624,183 @@ async fn a_destination_that_was_taken_away_gets_nothing_more(pool: PgPool) {
     app.send("purchase", &consented("o-2", "v-1")).await;
     assert_eq!(app.count("outbox").await, 0);
     assert!(states(&app, "o-2").await.is_empty() && double.event_ids().is_empty());
+}
+
+#[sqlx::test]
+async fn a_number_beyond_all_bounds_stops_nobody(pool: PgPool) {
+    let (app, double) = (TestApp::start(pool).await, Double::start().await);
+    destination(&app, &double.url, |_| ()).await;
+    app.session("v-1", 1.0, "utm_source=facebook&fbclid=Click-1")
+        .await;
+    let deep = format!("{}{}", "[".repeat(60), "]".repeat(60));
+    let odd = format!(
+        r#""value":99,"currency":"USD","visitor_id":"v-1","y":-1e999,"products":[{{"id":"p","z":1e999}}],
+           "consent":{{"analytics":true,"advertising":true,"x":1e999,"deep":{deep}}},"user_data":{{"email":"jane@example.com","n":1e999}}"#
+    );
+    let sent = app
+        .send_raw("purchase", format!(r#"{{"conversion_id":"o-1",{odd}}}"#))
+        .await;
+    assert_eq!(sent.status, 200, "{sent:?}");
+    let told = format!(
+        r#"{{"event_name":"purchase","attribution_id":"{}","page_location":"https://shop.example/","conversion_id":"o-2",{odd}}}"#,
+        app.attribution_id
+    );
+    let told = crate::support::Answer::of(app.page().body(told)).await;
+    assert_eq!(told.status, 200, "{told:?}");
+    assert_eq!(app.send("purchase", &consented("o-3", "v-1")).await.status, 200);
+    for id in ["o-1", "o-2", "o-3"] {
+        becomes(&app, id, &[("accepted", None)]).await;
+    }
+    // The same says a dry run.
+    let url = format!("{}?dry_run=true", app.webhook("purchase"));
+    let dry = app
+        .http
+        .post(url)
+        .bearer_auth(&app.token)
+        .header("content-type", "application/json");
+    let dry = crate::support::Answer::of(dry.body(format!(r#"{{"conversion_id":"o-4",{odd}}}"#))).await;
+    assert_eq!(dry.body["forwarding"][0]["state"], "queued", "{dry:?}");
+}
+
+#[sqlx::test]
+async fn what_cannot_be_read_dies_alone_and_shows_it(pool: PgPool) {
+    let (app, double) = (TestApp::start(pool).await, Double::start().await);
+    let destination_id = destination(&app, &double.url, |_| ()).await;
+    app.session("v-1", 1.0, "utm_source=x").await;
+    app.session("v-2", 1.0, "utm_source=x").await;
+    sqlx::query(r#"update sessions set consent = '{"advertising":"perhaps"}' where visitor_id = 'v-2'"#)
+        .execute(&app.pool)
+        .await
+        .unwrap();
+    // Of this one the plan has no need, and the event has.
+    app.session("v-3", 2.0, "utm_source=x&gclid=y").await;
+    app.session("v-3", 1.0, "utm_source=y").await;
+    sqlx::query(
+        r#"update sessions set click_ids = '{"gclid":7}' where visitor_id = 'v-3' and click_id is not null"#,
+    )
+    .execute(&app.pool)
+    .await
+    .unwrap();
+    let visitor = |n: usize| match n {
+        7 => "v-2",
+        8 => "v-3",
+        _ => "v-1",
+    };
+    let of = |n: usize| consented(&format!("o-{n}"), visitor(n));
+    let events = Value::Array((0..20).map(of).collect());
+    assert_eq!(app.send("purchase", &events).await.status, 200);
+    becomes(&app, "o-7", &[("dead", Some("unreadable"))]).await;
+    becomes(&app, "o-8", &[("dead", Some("unreadable"))]).await;
+    for n in (0..20).filter(|n| ![7, 8].contains(n)) {
+        becomes(&app, &format!("o-{n}"), &[("accepted", None)]).await;
+    }
+    assert_eq!(app.count("outbox").await, 0);
+    let mut conn = app.pool.acquire().await.unwrap();
+    let destination = found(&app, destination_id).await;
+    let span = trustdata::forwarding::listing::Span::default();
+    let books = forwarding::store::ledger(&mut conn, &destination, span, 100)
+        .await
+        .unwrap();
+    assert!(books.balanced, "{books:?}");
+    assert_eq!((books.total, books.accepted, books.dead), (20, 18, 2));
+    // What could not be read can be mended, and is sent then.
+    sqlx::query("update sessions set consent = null, click_ids = null where visitor_id <> 'v-1'")
+        .execute(&app.pool)
+        .await
+        .unwrap();
+    let (actor, all) = (Actor::CommandLine, Replay::default());
+    let replayed = forwarding::replay(&mut conn, &actor, &destination, &all, &app.clock).await;
+    assert_eq!(replayed.unwrap(), 2);
+    becomes(&app, "o-7", &[("accepted", None)]).await;
+    becomes(&app, "o-8", &[("accepted", None)]).await;
+}
+
+/// A page view that came by an ad a minute ago, with consent to advertising.
+async fn view_by_ad(app: &TestApp, visitor: &str) {
+    let fields = json!({
+        "visitor_id": visitor, "event_time": (app.clock.now() - TimeDelta::minutes(1)).timestamp(),
+        "page_location": "https://shop.example/?utm_source=facebook&fbclid=Click-1",
+        "consent": { "analytics": true, "advertising": true },
+    });
+    assert_eq!(app.tell("page_view", fields).await.status, 200);
+}
+
+#[sqlx::test]
+async fn a_session_that_comes_late_brings_consent_and_identifiers(pool: PgPool) {
+    let (app, double) = (TestApp::start(pool).await, Double::start().await);
+    destination(&app, &double.url, |d| d.policy = Policy::All).await;
+    let bought = |id: &str, visitor: &str| {
+        let mut body = purchase(id);
+        body["visitor_id"] = json!(visitor);
+        body
+    };
+    // Nobody said anything of consent.
+    app.send("purchase", &bought("unasked", "v-1")).await;
+    becomes(&app, "unasked", &[("suppressed", Some("consent_unknown"))]).await;
+    // Nothing to know the visitor by.
+    let mut nobody = bought("nobody", "v-2");
+    nobody["consent"] = json!({ "advertising": true });
+    app.send("purchase", &nobody).await;
+    becomes(&app, "nobody", &[("suppressed", Some("no_identifiers"))]).await;
+    // A no stays a no.
+    let mut denied = bought("denied", "v-3");
+    denied["consent"] = json!({ "advertising": false });
+    app.send("purchase", &denied).await;
+    becomes(&app, "denied", &[("suppressed", Some("consent_denied"))]).await;
+    for visitor in ["v-3", "v-2", "v-1"] {
+        view_by_ad(&app, visitor).await;
+    }
+    becomes(&app, "unasked", &[("accepted", None)]).await;
+    becomes(&app, "nobody", &[("accepted", None)]).await;
+    crate::support::until("all were matched", async || {
+        app.count("awaited_visitors").await == 0 && app.count("outbox").await == 0
+    })
+    .await;
+    becomes(&app, "denied", &[("suppressed", Some("consent_denied"))]).await;
+}
+
+#[sqlx::test]
+async fn a_busy_property_does_not_always_go_first(pool: PgPool) {
+    let app = TestApp::start(pool).await;
+    // Nobody's conversions: the service has no such tables to look at.
+    let mut conn = app.pool.acquire().await.unwrap();
+    let script = format!(
+        "create temporary table outbox (like public.outbox including all);
+         create temporary table awaited_visitors (like public.awaited_visitors including all);
+         insert into properties (property_id, name, created_at) select md5('p' || p)::uuid, 'p', '{0}' from generate_series(1, 9) p;
+         insert into outbox (property_id, event_id, destination_ids, created_at)
+         select md5('p' || p)::uuid, md5(i::text)::uuid, '{{}}', '{0}' from generate_series(1, 9) p, generate_series(1, case p when 1 then 1 else 50 end) i;
+         insert into awaited_visitors (property_id, event_id, visitor_id, attribution_id, look_at, waits_until)
+         select property_id, event_id, 'v', property_id, '{0}', '{0}' from outbox",
+        now()
+    );
+    sqlx::raw_sql(sqlx::AssertSqlSafe(script))
+        .execute(&mut *conn)
+        .await
+        .unwrap();
+    let mut taken = std::collections::BTreeMap::<Uuid, (u32, u32)>::new();
+    for _ in 0..200 {
+        let mut transaction = sqlx::Connection::begin(&mut *conn).await.unwrap();
+        let outgoing = destinations::outbox::store::take(&mut transaction, 50)
+            .await
+            .unwrap();
+        let awaited = trustdata::sessions::awaited::store::claim(&mut transaction, now(), 50)
+            .await
+            .unwrap();
+        assert_eq!((outgoing.len(), awaited.len()), (50, 50));
+        for out in outgoing {
+            taken.entry(out.property_id).or_default().0 += 1;
+        }
+        for due in awaited {
+            taken.entry(due.tenant.property_id).or_default().1 += 1;
+        }
+        transaction.rollback().await.unwrap();
+    }
+    assert_eq!(taken.len(), 9, "{taken:?}");
+    assert!(
+        taken
+            .values()
+            .all(|(outgoing, awaited)| *outgoing > 0 && *awaited > 0),
+        "{taken:?}"
+    );
 }

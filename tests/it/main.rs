@@ -32,6 +32,7 @@ mod end_to_end;
 mod faults;
 mod floods;
 mod forwarding;
+mod forwarding_google;
 mod forwarding_killed;
 mod identifiers;
 mod lanes;

@@ -135,6 +135,7 @@ pub fn minimal() -> Parcel {
         user_id: None,
         session: Session::default(),
         refund: None,
+        after_refunds: None,
     }
 }
 

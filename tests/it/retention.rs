@@ -134,7 +134,8 @@ async fn sessions_lose_the_visitor_and_then_go(pool: PgPool) {
     let script = format!(
         "update sessions set client_sealed = '\\x01', browser_ids = '{{\"_fbp\":\"x\"}}';
          insert into visitor_links select property_id, 'fp_' || visitor_id, visitor_id, started_at from sessions;
-         update streams set lookback_days = 40 where property_id = '{}'",
+         update streams set lookback_days = 40;
+         update properties set keep_sessions_days = 60 where property_id = '{}'",
         app.property_id
     );
     sqlx::raw_sql(sqlx::AssertSqlSafe(script))
@@ -215,7 +216,7 @@ async fn a_property_says_how_long(pool: PgPool) {
     let short = json!({ "keep_personal_days": 7 });
     let changed = program.ask(Method::PATCH, &path, Some(&short)).await;
     assert_eq!(changed.body["keep_personal_days"], 7, "{}", changed.body);
-    assert_eq!(changed.body["keep_sessions_days"], 60);
+    assert_eq!(changed.body["keep_sessions_days"], 365);
     let log = program.get("/settings-log").await.body["data"][0].clone();
     assert_eq!(log["action"], "property.retention_set");
     assert_eq!(log["change"]["to"]["personal_days"], 7);

@@ -175,7 +175,11 @@ impl TestApp {
         change(&mut config);
         let clock = Clock::fixed(now());
         let mut conn = pool.acquire().await.unwrap();
-        let property = streams::Property::new("Shop".to_owned(), &clock);
+        // Visits of long ago are there to be looked up, and not to be swept away.
+        let property = streams::Property {
+            keep_sessions_days: 365,
+            ..streams::Property::new("Shop".to_owned(), &clock)
+        };
         streams::store::insert_property(&mut conn, &property)
             .await
             .unwrap();

@@ -39,7 +39,7 @@ pub struct Outgoing {
     pub event_id: Uuid,
     /// The destinations that its stream had when it came.
     pub destination_ids: Vec<Uuid>,
-    /// It got its match late.
+    /// It got its match late: what was suppressed is planned anew.
     pub again: bool,
     /// When it came, or got its match.
     pub created_at: DateTime<Utc>,

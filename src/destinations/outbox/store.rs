@@ -30,12 +30,17 @@ pub async fn insert(conn: &mut PgConnection, outgoing: &[Outgoing]) -> Result<()
 }
 
 /// Takes at most `most` out; they are gone when the transaction commits. Those that another instance holds are left to it. One look-up for
-/// each property, in an index that begins with it.
+/// each property, in an index that begins with it; properties come in any order, so that a busy one does not always go first.
 pub async fn take(conn: &mut PgConnection, most: i64) -> Result<Vec<Outgoing>, sqlx::Error> {
     sqlx::query_as!(
         Outgoing,
         r#"with taken as (
-               select o.property_id, o.event_id from properties p
+               select o.property_id, o.event_id
+               from (
+                   select p.property_id from properties p
+                   cross join lateral (select from outbox o where o.property_id = p.property_id limit 1) busy
+                   order by random()
+               ) p
                cross join lateral (
                    select property_id, event_id from outbox o where o.property_id = p.property_id
                    order by event_id limit $1 for update skip locked

@@ -8,12 +8,14 @@ use uuid::Uuid;
 use super::target::{Target, renamed};
 use crate::domain::topic::Topic;
 use crate::forwarding::parcel::{Parcel, UserData};
-use crate::forwarding::platforms::{Event, Name, Unsendable};
+use crate::forwarding::platforms::{Event, Note, Unsendable};
 use crate::forwarding::state::{Reason, State};
-use crate::forwarding::store::{Claimed, Settled};
+use crate::forwarding::store::{Claimed, OfRefund, Settled};
 
-/// How long a refund waits for its purchase to be taken.
-const UNTIL_THE_PURCHASE_IS_THERE: TimeDelta = TimeDelta::minutes(1);
+/// How often a refund looks whether its purchase was taken. What takes the purchase wakes it, so that this is for the rare miss.
+const LOOKS_FOR_ITS_PURCHASE: TimeDelta = TimeDelta::minutes(10);
+/// How long after it came a refund waits for a purchase that is not on its way: that may still come, or get its match.
+const WAITS_FOR_ITS_PURCHASE: TimeDelta = TimeDelta::hours(24);
 
 /// A request's events, on their way.
 pub struct Batch {
@@ -52,7 +54,7 @@ pub fn prepare(
     target: &Target,
     claimed: &HashMap<Uuid, Claimed>,
     parcels: &HashMap<Uuid, Parcel>,
-    purchases: &HashMap<Uuid, Option<String>>,
+    purchases: &HashMap<Uuid, OfRefund>,
     now: DateTime<Utc>,
 ) -> (Vec<Event>, Vec<Settled>) {
     let (mut events, mut settled) = (Vec::new(), Vec::new());
@@ -74,20 +76,21 @@ pub fn prepare(
             settled.push(not_sent(State::Expired, Reason::TooOld.as_str()));
             continue;
         }
-        // A refund restates what its purchase said: before that it would be taken for a purchase itself.
-        let purchase = purchases.get(&one.event_id).and_then(Option::as_deref);
-        if target.name == Name::GoogleDataManager && parcel.topic == Topic::Refund {
-            match purchase {
-                Some("accepted" | "processed") => {}
-                Some("queued") => {
+        if parcel.topic == Topic::Refund && target.platform.restates() {
+            match purchases
+                .get(&one.event_id)
+                .map_or(Turn::Never, |of| turn(of, now))
+            {
+                Turn::Now => {}
+                Turn::Later => {
                     settled.push(Settled {
-                        due_at: Some(now + UNTIL_THE_PURCHASE_IS_THERE),
+                        due_at: Some(now + LOOKS_FOR_ITS_PURCHASE),
                         untried: true,
                         ..Settled::new(one.event_id, State::Queued)
                     });
                     continue;
                 }
-                _ => {
+                Turn::Never => {
                     settled.push(not_sent(State::Suppressed, Reason::PurchaseNotDelivered.as_str()));
                     continue;
                 }
@@ -110,15 +113,39 @@ pub fn prepare(
     (events, settled)
 }
 
+/// When a refund goes.
+#[derive(Debug, PartialEq, Eq)]
+enum Turn {
+    Now,
+    Later,
+    Never,
+}
+
+/// A refund that restates its purchase goes when the platform has that: before, it would be taken for a purchase itself.
+fn turn(refund: &OfRefund, now: DateTime<Utc>) -> Turn {
+    match refund.purchase {
+        Some(State::Accepted | State::Processed) => Turn::Now,
+        Some(State::Queued) => Turn::Later,
+        Some(State::Dead | State::Expired) => Turn::Never,
+        _ if now < refund.received_at + WAITS_FOR_ITS_PURCHASE => Turn::Later,
+        _ => Turn::Never,
+    }
+}
+
 /// The event without what the account may not send; none where nothing is left to know anybody by.
 pub fn without_user_data(target: &Target, parcel: &Parcel, now: DateTime<Utc>) -> Option<Event> {
     let mut parcel = parcel.clone();
     parcel.user_data = UserData::default();
     parcel.user_id = None;
-    target
+    let mut event = target
         .platform
         .prepare_as(&parcel, renamed(&target.destination.topics, &parcel), now)
-        .ok()
+        .ok()?;
+    event.notes.push(Note {
+        field: "user_data",
+        code: "refused_by_platform",
+    });
+    Some(event)
 }
 
 /// Events in requests of at most so many, and so many bytes.
@@ -147,4 +174,35 @@ pub fn batches(events: Vec<Event>, most: usize, bytes: usize) -> Vec<Batch> {
     // Taken from the end.
     batches.reverse();
     batches
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refund_waits_for_its_purchase_but_not_for_ever() {
+        let now = DateTime::from_timestamp(1_800_000_000, 0).unwrap();
+        let turn = |purchase, hours| {
+            let refund = OfRefund {
+                received_at: now - TimeDelta::hours(hours),
+                purchase,
+            };
+            super::turn(&refund, now)
+        };
+        let table = [
+            (turn(Some(State::Accepted), 0), Turn::Now),
+            (turn(Some(State::Processed), 100), Turn::Now),
+            (turn(Some(State::Queued), 100), Turn::Later),
+            (turn(Some(State::Dead), 0), Turn::Never),
+            (turn(Some(State::Expired), 0), Turn::Never),
+            (turn(Some(State::Suppressed), 23), Turn::Later),
+            (turn(Some(State::Suppressed), 24), Turn::Never),
+            (turn(None, 23), Turn::Later),
+            (turn(None, 24), Turn::Never),
+        ];
+        for (found, expected) in table {
+            assert_eq!(found, expected);
+        }
+    }
 }

@@ -3,10 +3,12 @@
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use sqlx::Connection as _;
 use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::Context;
+use super::target::Target;
 use crate::forwarding::platforms::Name;
 use crate::forwarding::retry;
 use crate::forwarding::state::State;
@@ -40,6 +42,8 @@ pub struct Hold<'a> {
     property_id: Uuid,
     destination_id: Uuid,
     platform: Name,
+    /// Whether refunds wait for what is taken.
+    restates: bool,
     lease: Uuid,
     until: DateTime<Utc>,
     /// What is not settled yet.
@@ -59,7 +63,7 @@ impl<'a> Hold<'a> {
     pub async fn claim(
         context: &'a Context,
         (property_id, destination_id): (Uuid, Uuid),
-        platform: Name,
+        target: &Target,
         most: usize,
     ) -> Result<Option<(Self, Vec<Claimed>)>, sqlx::Error> {
         let (now, lease) = (context.clock.now(), context.clock.new_id());
@@ -79,7 +83,8 @@ impl<'a> Hold<'a> {
             context,
             property_id,
             destination_id,
-            platform,
+            platform: target.name,
+            restates: target.platform.restates(),
             lease,
             until,
             open: claimed.len() as u64,
@@ -192,7 +197,23 @@ impl<'a> Hold<'a> {
         match change {
             Change::Settle(settled) => {
                 let now = self.context.clock.now();
-                store::settle(&mut conn, property_id, destination_id, self.lease, settled, now).await
+                let mut transaction = conn.begin().await?;
+                let rows = store::settle(
+                    &mut transaction,
+                    property_id,
+                    destination_id,
+                    self.lease,
+                    settled,
+                    now,
+                )
+                .await?;
+                if self.restates {
+                    let taken = settled.iter().filter(|settled| settled.state == State::Accepted);
+                    let taken: Vec<Uuid> = taken.map(|settled| settled.event_id).collect();
+                    store::wake_refunds(&mut transaction, property_id, destination_id, &taken, now).await?;
+                }
+                transaction.commit().await?;
+                Ok(rows)
             }
             Change::MoveEnd(to) => {
                 let ends = (self.until, *to);

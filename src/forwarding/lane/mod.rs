@@ -21,11 +21,11 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::parcel::Parcel;
-use super::platforms::{Later, Name, Verdict};
+use super::platforms::Verdict;
 use super::sender::{Sender, Token};
 use super::sources;
 use super::state::Reason;
-use super::store::{self, Claimed};
+use super::store::{self, Claimed, OfRefund};
 use super::system::pause_by_itself;
 use crate::destinations::{self, Destination};
 use crate::domain::topic::Topic;
@@ -40,8 +40,6 @@ use verdict::{Reading, untried};
 pub use standing::Standing;
 pub use target::{read, renamed};
 
-/// How long a worker has what it is to ask about.
-const LEASE: TimeDelta = TimeDelta::minutes(5);
 /// Events in a worker's hands, at most.
 const MOST_CLAIMED: usize = 1000;
 /// Requests at the same time to a platform that takes few events in each.
@@ -56,8 +54,6 @@ const UNREADABLE: Duration = Duration::from_secs(60);
 
 /// When a platform is first asked what became of a request, and how often then.
 const ASK_AFTER: TimeDelta = TimeDelta::minutes(30);
-/// Deliveries that are asked about in one go, at most.
-const MOST_ASKED: i64 = 2000;
 
 /// What all lanes share.
 pub struct Context {
@@ -185,7 +181,6 @@ impl Lane {
             }
         };
         self.standing.notice(&target.destination);
-        let asked = self.ask_later(&target).await?;
         let limits = target.name.spec().limits;
         let at_once = if limits.events >= MANY { 1 } else { AT_ONCE };
         // One event that finds out whether the platform works again waits for no turn.
@@ -200,12 +195,18 @@ impl Lane {
             },
         };
         let ids = (self.property_id, self.destination_id);
-        let Some((mut hold, claimed)) = Hold::claim(&context, ids, target.name, most).await? else {
+        let Some((mut hold, claimed)) = Hold::claim(&context, ids, &target, most).await? else {
+            drop(turn);
+            let asked = self.ask_later(&target).await?;
             return Ok(if asked { Round::Worked } else { Round::Idle });
         };
         let sent = self.send_all(&target, &mut hold, claimed, at_once, turn).await;
-        if sent.is_err() {
-            hold.let_go().await;
+        match &sent {
+            Ok(Round::Worked) => {
+                self.ask_later(&target).await?;
+            }
+            Ok(_) => {}
+            Err(_) => hold.let_go().await,
         }
         sent
     }
@@ -291,10 +292,12 @@ impl Lane {
         &self,
         target: &Target,
         claimed: &[Claimed],
-    ) -> Result<(HashMap<Uuid, Parcel>, HashMap<Uuid, Option<String>>), sqlx::Error> {
+    ) -> Result<(HashMap<Uuid, Parcel>, HashMap<Uuid, OfRefund>), sqlx::Error> {
         let mut conn = self.context.pool.acquire().await?;
         let ids: Vec<Uuid> = claimed.iter().map(|claimed| claimed.event_id).collect();
-        let parcels = sources::parcels(&mut conn, self.property_id, &ids, &self.context.sealer).await?;
+        let restated = target.platform.restates();
+        let parcels =
+            sources::parcels(&mut conn, self.property_id, &ids, restated, &self.context.sealer).await?;
         let purchases = self.purchases(&mut conn, target, &parcels).await?;
         let parcels = parcels
             .into_iter()
@@ -309,14 +312,14 @@ impl Lane {
         conn: &mut sqlx::PgConnection,
         target: &Target,
         parcels: &[Parcel],
-    ) -> Result<HashMap<Uuid, Option<String>>, sqlx::Error> {
+    ) -> Result<HashMap<Uuid, OfRefund>, sqlx::Error> {
         let refunds: Vec<Uuid> = parcels
             .iter()
             .filter(|parcel| parcel.topic == Topic::Refund)
             .map(|parcel| parcel.event_id)
             .collect();
-        match target.name == Name::GoogleDataManager && !refunds.is_empty() {
-            true => store::states_of_purchases(conn, self.property_id, self.destination_id, &refunds).await,
+        match target.platform.restates() && !refunds.is_empty() {
+            true => store::purchases_of(conn, self.property_id, self.destination_id, &refunds).await,
             false => Ok(HashMap::new()),
         }
     }
@@ -340,6 +343,7 @@ impl Lane {
             .await?
                 > 0
             {}
+            while store::forget_later(&mut conn, self.property_id, self.destination_id).await? > 0 {}
             return Ok(Err(Round::Idle));
         }
         drop(conn);
@@ -364,70 +368,6 @@ impl Lane {
             platform,
             endpoint,
         }))
-    }
-
-    /// Asks what became of requests that the platform took without a word on their events; whether there were any to ask about.
-    async fn ask_later(&mut self, target: &Target) -> Result<bool, sqlx::Error> {
-        let now = self.context.clock.now();
-        let mut conn = self.context.pool.acquire().await?;
-        let requests = store::claim_later(
-            &mut conn,
-            self.property_id,
-            self.destination_id,
-            (now, now + LEASE),
-            MOST_ASKED,
-        )
-        .await?;
-        drop(conn);
-        let asked = !requests.is_empty();
-        for (later, event_ids) in requests {
-            // What is not asked now is asked once the lease is over.
-            if self.context.stop.is_cancelled() {
-                break;
-            }
-            let context = Arc::clone(&self.context);
-            let (platform, endpoint) = (target.platform.as_ref(), &target.endpoint);
-            let told = match context
-                .sender
-                .token(platform, endpoint, self.standing.token.take(), now)
-                .await
-            {
-                Ok(token) => {
-                    let told = context
-                        .sender
-                        .ask(
-                            platform,
-                            endpoint,
-                            token.as_ref().and_then(Token::access_token),
-                            &later,
-                            now,
-                        )
-                        .await;
-                    self.standing.token = token;
-                    told
-                }
-                // What was to be sent will find out, and say so.
-                Err((token, _)) => {
-                    self.standing.token = token;
-                    Later::Retry { after: None }
-                }
-            };
-            if matches!(told, Later::Credentials { refresh: true, .. }) {
-                self.standing.token = self.standing.token.take().map(Token::used_up);
-            }
-            let told = later::told(told, later, event_ids.len(), now);
-            let mut conn = context.pool.acquire().await?;
-            store::settle_later(
-                &mut conn,
-                self.property_id,
-                self.destination_id,
-                &event_ids,
-                &told,
-                now,
-            )
-            .await?;
-        }
-        Ok(asked)
     }
 
     /// Sends the batches at the same time: of each the answer's status, where there was one, and the verdict.

@@ -19,6 +19,7 @@ pub struct Standing {
     /// Settings and base URL that all of this is about.
     about: Option<(Vec<u8>, Option<String>)>,
     rests_until: u64,
+    says_nothing_until: u64,
     used_at: u64,
 }
 
@@ -42,10 +43,22 @@ impl Standing {
         now < self.rests_until
     }
 
+    /// Does not ask it for a while what became of what it got.
+    pub fn ask_no_more(&mut self, now: u64, wait: Duration) {
+        self.says_nothing_until = now.saturating_add(nanos(wait));
+    }
+
+    /// Whether it may be asked.
+    pub fn may_be_asked(&self, now: u64) -> bool {
+        now >= self.says_nothing_until
+    }
+
     /// Whether a lane has something of this to go on with.
     pub fn is_worth_keeping(&self, now: u64) -> bool {
         let known = self.token.is_some() || self.breaker.is_failing();
-        self.is_resting(now) || known && now < self.used_at.saturating_add(nanos(REMEMBERED))
+        self.is_resting(now)
+            || !self.may_be_asked(now)
+            || known && now < self.used_at.saturating_add(nanos(REMEMBERED))
     }
 
     /// A lane was there.
@@ -73,5 +86,11 @@ mod tests {
         standing.rest(second, REMEMBERED * 2);
         assert!(standing.is_resting(2 * hour) && !standing.is_resting(2 * hour + second));
         assert!(standing.is_worth_keeping(2 * hour));
+        let mut standing = Standing::default();
+        standing.ask_no_more(second, REMEMBERED);
+        assert!(
+            standing.is_worth_keeping(hour) && !standing.may_be_asked(hour) && !standing.is_resting(hour)
+        );
+        assert!(standing.may_be_asked(hour + second) && !standing.is_worth_keeping(hour + second));
     }
 }

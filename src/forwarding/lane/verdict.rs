@@ -198,6 +198,10 @@ impl Reading<'_> {
     fn user_data_refused(&self, batch: &Batch, code: &str) -> Handled {
         let mut handled = Handled::default();
         let mut events = Vec::new();
+        let platform = self.target.name.as_str();
+        tracing::warn!(destination = %self.target.destination.destination_id, code, "the platform's account may not be sent identifiers");
+        metrics::counter!("trustdata_user_data_refused_total", "platform" => platform)
+            .increment(batch.events.len() as u64);
         for event in &batch.events {
             let stripped = match batch.without_user_data {
                 true => None,

@@ -118,6 +118,8 @@ pub enum Later {
     Processing,
     /// The platform is done.
     Done {
+        /// What it says of the request as a whole.
+        whole: Whole,
         /// Events that it counted.
         records: u64,
         /// Those that it did not use, by reason.
@@ -144,6 +146,17 @@ pub enum Later {
     },
 }
 
+/// A platform's word on a whole request. It may come without any reason.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Whole {
+    /// All events were taken.
+    Taken,
+    /// Some were not.
+    Partly,
+    /// None was taken.
+    Failed,
+}
+
 /// Events with one reason.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Count {
@@ -161,7 +174,10 @@ pub enum Fate {
     /// It was there before: delivered.
     Delivered,
     /// It may be taken later, with the same deduplication id.
-    Retry,
+    Retry {
+        /// No longer than so after the event; none where that does not matter.
+        within: Option<TimeDelta>,
+    },
     /// It will not be taken.
     Failed,
 }

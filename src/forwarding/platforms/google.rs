@@ -11,7 +11,7 @@ use super::oauth;
 use super::settings::{DIGITS, Fields, Shape};
 use super::{
     Answer, Count, Draft, Event, Failure, Fate, Later, Limits, NoTrial, Platform, Request, Sending, Spec,
-    Unsendable, Verdict,
+    Unsendable, Verdict, Whole,
 };
 use crate::domain::identifiers::{Field, Rules};
 use crate::domain::topic::Topic;
@@ -38,6 +38,9 @@ pub(super) const SPEC: Spec = Spec {
 
 /// How long a new conversion action takes to be known everywhere.
 const NEW_ACTION: TimeDelta = TimeDelta::hours(6);
+
+/// After how long a click that is not known will not be.
+const CLICK_IS_KNOWN: TimeDelta = TimeDelta::hours(24);
 
 /// As people copy it from the page: with dashes.
 const ACCOUNT: Shape = Shape {
@@ -99,10 +102,21 @@ impl Platform for Settings {
                 "the purchase that is refunded is not known here",
             ));
         }
-        // One of them: `gbraid` and `wbraid` together are refused.
-        let click = ["gclid", "gbraid", "wbraid"]
+        let back = draft.parcel.money.map(|money| money.currency);
+        if let (Some(adjustment), Some(back)) = (adjustment, back)
+            && adjustment.remaining.currency != back
+        {
+            return Err(Unsendable::new(
+                "other_currency",
+                "the refund is in another currency than its purchase: what is left of it is not known",
+            ));
+        }
+        // One of them, the newest: `gbraid` and `wbraid` together are refused. A landing that has several tells most by its `gclid`.
+        let click = ["wbraid", "gbraid", "gclid"]
             .into_iter()
-            .find_map(|name| draft.click(name).map(|value| json!({ name: value })));
+            .filter_map(|name| draft.parcel.session.click(name))
+            .max_by_key(|click| click.at)
+            .map(|click| BTreeMap::from([(click.name.as_str(), click.value.as_str())]));
         let mut identifiers: Vec<Value> = Vec::new();
         if let Some(email) = draft.id(Field::Email) {
             identifiers.push(json!({ "emailAddress": email }));
@@ -138,8 +152,10 @@ impl Platform for Settings {
             false => consent.advertising,
         };
         draft.dedup_id = draft.parcel.order_id().to_owned();
+        // The value of the last request stands: a purchase that is sent again after its refund must not undo it.
         let value = adjustment
             .map(|adjustment| adjustment.remaining)
+            .or(draft.parcel.after_refunds)
             .or(draft.parcel.money);
         Ok(json!({
             "destinationReferences": [draft.name],
@@ -224,12 +240,13 @@ impl Platform for Settings {
         match answer.status {
             401 => return Verdict::credentials(code, true),
             429 | 500.. => return Verdict::retry(code, answer.retry_after()),
+            // Whatever the status: the rest of the event may go.
+            _ if refusal.reasons.iter().any(|reason| is_about_user_data(reason)) => {
+                return Verdict::UserDataRefused { code };
+            }
             403 if has(&["ACCESS_TOKEN_SCOPE_INSUFFICIENT"]) => return Verdict::credentials(code, false),
             403 => return Verdict::configuration(code, refusal.detail),
             _ => {}
-        }
-        if refusal.reasons.iter().any(|reason| is_about_user_data(reason)) {
-            return Verdict::UserDataRefused { code };
         }
         if has(&["CONVERSION_ACTION_TOO_RECENTLY_CREATED"]) {
             return Verdict::NotYet {
@@ -241,6 +258,10 @@ impl Platform for Settings {
             return Verdict::configuration(code, refusal.detail);
         }
         Verdict::refused_for(events.len(), code, refusal.detail, refusal.culprits)
+    }
+
+    fn restates(&self) -> bool {
+        true
     }
 
     fn oauth(&self) -> Option<&oauth::Client> {
@@ -347,13 +368,26 @@ fn constant(text: &str) -> Option<String> {
 }
 
 fn later_of(statuses: &[Value]) -> Later {
-    let is = |status: &Value, word: &str| status["requestStatus"] == word;
-    if statuses
+    let mut all = statuses
         .iter()
-        .any(|status| !(is(status, "SUCCESS") || is(status, "PARTIAL_SUCCESS") || is(status, "FAILED")))
-    {
+        .map(|status| match status["requestStatus"].as_str()? {
+            "SUCCESS" => Some(Whole::Taken),
+            "PARTIAL_SUCCESS" => Some(Whole::Partly),
+            "FAILED" => Some(Whole::Failed),
+            _ => None,
+        });
+    // Of several destinations that did not fare alike, nobody says whose events were whose.
+    let whole = all.try_fold(None, |before: Option<Whole>, one| {
+        let one = one?;
+        Some(Some(
+            before
+                .filter(|before| *before != one)
+                .map_or(one, |_| Whole::Partly),
+        ))
+    });
+    let Some(Some(whole)) = whole else {
         return Later::Processing;
-    }
+    };
     let mut errors = Vec::new();
     let mut warnings = Vec::new();
     let mut records = 0;
@@ -363,6 +397,7 @@ fn later_of(statuses: &[Value]) -> Later {
         counts(&status["warningInfo"]["warningCounts"], &mut warnings);
     }
     Later::Done {
+        whole,
         records,
         errors,
         warnings,
@@ -386,7 +421,11 @@ fn counts(list: &Value, into: &mut Vec<Count>) {
             events: int(&count["recordCount"]),
             fate: match reason {
                 "DUPLICATE_TRANSACTION_ID" | "DUPLICATE_GCLID" => Fate::Delivered,
-                "TOO_RECENT_CLICK" | "CLICK_NOT_FOUND" | "INTERNAL_ERROR" => Fate::Retry,
+                "TOO_RECENT_CLICK" | "INTERNAL_ERROR" => Fate::Retry { within: None },
+                // Clicks take a while to be known; one that is not known by then was never Google's.
+                "CLICK_NOT_FOUND" => Fate::Retry {
+                    within: Some(CLICK_IS_KNOWN),
+                },
                 _ => Fate::Failed,
             },
         });

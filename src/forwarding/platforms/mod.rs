@@ -28,7 +28,7 @@ use std::str::FromStr;
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::Value;
 
-pub use answer::{Answer, Count, Failure, Fate, Later, Remark, Verdict};
+pub use answer::{Answer, Count, Failure, Fate, Later, Remark, Verdict, Whole};
 pub use draft::{Draft, Event, Note, Unsendable};
 pub use request::{Endpoint, Header, Request, Sending};
 
@@ -148,6 +148,12 @@ pub trait Platform: Send + Sync {
         None
     }
 
+    /// Whether it is told of a refund by its purchase anew, with what is left of it. The refund is as old as the purchase then, and is taken for a
+    /// purchase itself where the platform does not have that yet.
+    fn restates(&self) -> bool {
+        false
+    }
+
     /// The credentials that access tokens are renewed with.
     fn oauth(&self) -> Option<&oauth::Client> {
         None
@@ -195,9 +201,12 @@ impl dyn Platform {
             Some(renamed) => self.rename(parcel.topic, renamed)?,
             None => name,
         };
-        let deadline = self
-            .max_age()
-            .and_then(|age| parcel.event_time.checked_add_signed(age));
+        let adjustment = parcel.refund.as_ref().and_then(|refund| refund.adjustment);
+        let happened = match adjustment.filter(|_| self.restates()) {
+            Some(adjustment) => adjustment.purchase_time,
+            None => parcel.event_time,
+        };
+        let deadline = self.max_age().and_then(|age| happened.checked_add_signed(age));
         if deadline.is_some_and(|by| by < now) {
             return Err(Unsendable::new(
                 "too_old",

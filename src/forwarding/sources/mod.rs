@@ -11,14 +11,39 @@ use uuid::Uuid;
 use super::parcel::{Adjustment, Click, Order, Parcel, Refund, Session, UserData};
 use crate::domain::consent::Consent;
 use crate::domain::conversion::Money;
+use crate::domain::topic::Topic;
+use crate::platform::db::{self, Failure};
 use crate::platform::secrets::{self, Sealer};
-use store::{StoredConversion, Visit};
+use store::{Asked, Refunds, StoredConversion, Visit};
 
-/// The parcels of these conversions of one property; one that can no longer be read is not among them.
+/// The parcels of these conversions of one property; one that can no longer be read is not among them, and stands in no other's way.
+/// `restated`: purchases tell what refunds left of them.
 pub async fn parcels(
     conn: &mut PgConnection,
     property_id: Uuid,
     event_ids: &[Uuid],
+    restated: bool,
+    sealer: &Sealer,
+) -> Result<Vec<Parcel>, sqlx::Error> {
+    let error = match together(conn, property_id, event_ids, restated, sealer).await {
+        Err(error) if db::failure(&error) == Failure::BadRow => error,
+        read => return read,
+    };
+    let (left, right) = event_ids.split_at(event_ids.len() / 2);
+    if left.is_empty() {
+        tracing::error!(%error, event = ?right.first(), "a conversion cannot be read, and is not forwarded");
+        return Ok(Vec::new());
+    }
+    let mut parcels = Box::pin(self::parcels(conn, property_id, left, restated, sealer)).await?;
+    parcels.extend(Box::pin(self::parcels(conn, property_id, right, restated, sealer)).await?);
+    Ok(parcels)
+}
+
+async fn together(
+    conn: &mut PgConnection,
+    property_id: Uuid,
+    event_ids: &[Uuid],
+    restated: bool,
     sealer: &Sealer,
 ) -> Result<Vec<Parcel>, sqlx::Error> {
     let conversions = store::conversions(conn, property_id, event_ids).await?;
@@ -26,15 +51,27 @@ pub async fn parcels(
         .iter()
         .filter(|conversion| conversion.purchase_id.is_some())
         .collect();
-    let (mut purchases, mut refunded) = (HashMap::new(), HashMap::new());
-    if !refunds.is_empty() {
-        purchases.extend(store::purchases(conn, property_id, &refunds).await?);
-        let told = store::refunded(conn, property_id, &refunds).await?;
-        refunded.extend(
-            told.into_iter()
-                .map(|(id, sequence, total)| (id, (sequence, total))),
-        );
-    }
+    let purchases: HashMap<Uuid, StoredConversion> = match refunds.is_empty() {
+        true => HashMap::new(),
+        false => store::purchases(conn, property_id, &refunds)
+            .await?
+            .into_iter()
+            .collect(),
+    };
+    let asked: Vec<Asked<'_>> = conversions
+        .iter()
+        .filter_map(|of| match purchases.get(&of.event_id) {
+            Some(purchase) => Some(Asked { of, purchase }),
+            None => (restated && is_purchase(of)).then_some(Asked { of, purchase: of }),
+        })
+        .collect();
+    let refunded: HashMap<Uuid, Refunds> = match asked.is_empty() {
+        true => HashMap::new(),
+        false => store::refunds(conn, property_id, &asked)
+            .await?
+            .into_iter()
+            .collect(),
+    };
     // A refund's visit is its purchase's.
     let purchase_ids = purchases
         .values()
@@ -54,28 +91,18 @@ pub async fn parcels(
             visits.entry(browser.event_id).or_default().insert(0, browser);
         }
     }
+    let of_event = |event_id: &Uuid| visits.get(event_id).map_or(&[][..], Vec::as_slice);
     let parcel = |conversion: &StoredConversion| {
-        let purchase = purchases.get(&conversion.event_id);
-        let adjustment = purchase.and_then(|purchase| {
-            let (sequence, total) = refunded.get(&conversion.event_id)?;
-            self::adjustment(purchase, *sequence, *total)
-        });
-        let refund = conversion.purchase_id.clone().map(|purchase_id| Refund {
-            purchase_id,
-            adjustment,
-        });
-        let own = visits.get(&conversion.event_id);
-        let visits = match purchase {
-            Some(purchase) => visits.get(&purchase.event_id).or(own),
-            None => own,
-        };
-        parcel(
+        let sources = Sources {
             conversion,
-            purchase,
-            refund,
-            visits.map_or(&[], Vec::as_slice),
-            sealer,
-        )
+            user_data: user_data(conversion, sealer)?,
+            visits: of_event(&conversion.event_id),
+            purchase: purchases
+                .get(&conversion.event_id)
+                .map(|purchase| (purchase, of_event(&purchase.event_id))),
+            refunds: refunded.get(&conversion.event_id).copied().unwrap_or_default(),
+        };
+        assemble(sources, sealer)
     };
     Ok(conversions.iter().filter_map(parcel).collect())
 }
@@ -85,35 +112,46 @@ pub fn are_silent(visits: &[Visit]) -> bool {
     visits.iter().all(|visit| visit.client_sealed.is_none())
 }
 
-fn parcel(
-    conversion: &StoredConversion,
-    purchase: Option<&StoredConversion>,
-    refund: Option<Refund>,
-    visits: &[Visit],
-    sealer: &Sealer,
-) -> Option<Parcel> {
-    let user_data = user_data(conversion, sealer)?;
-    assemble(conversion, user_data, purchase, refund, visits, sealer)
+/// Whether refunds may take it back.
+pub fn is_purchase(conversion: &StoredConversion) -> bool {
+    conversion.topic == Topic::Purchase.as_str()
 }
 
-/// A parcel of its parts.
-pub fn assemble(
-    conversion: &StoredConversion,
-    mut user_data: UserData,
-    purchase: Option<&StoredConversion>,
-    refund: Option<Refund>,
-    visits: &[Visit],
-    sealer: &Sealer,
-) -> Option<Parcel> {
-    if let Some(purchase) = purchase {
+/// What a parcel is made of.
+pub struct Sources<'a> {
+    /// The conversion.
+    pub conversion: &'a StoredConversion,
+    /// Its personal part.
+    pub user_data: UserData,
+    /// Its journey.
+    pub visits: &'a [Visit],
+    /// Of a refund, the purchase that is known, with its journey.
+    pub purchase: Option<(&'a StoredConversion, &'a [Visit])>,
+    /// Of a refund, those of its purchase; of a purchase, its own.
+    pub refunds: Refunds,
+}
+
+/// A parcel of its parts; none where its topic is none of ours.
+pub fn assemble(sources: Sources<'_>, sealer: &Sealer) -> Option<Parcel> {
+    let Sources {
+        conversion,
+        mut user_data,
+        mut visits,
+        purchase,
+        refunds,
+    } = sources;
+    let mut consent = agreed(conversion, visits);
+    if let Some((purchase, of_purchase)) = purchase {
         user_data.fill_from(&self::user_data(purchase, sealer).unwrap_or_default());
+        consent = consent.or(agreed(purchase, of_purchase));
+        if !of_purchase.is_empty() {
+            visits = of_purchase;
+        }
     }
-    let heard = [Some(conversion), purchase].into_iter().flatten();
-    let heard = heard.filter_map(|told| told.session_consent.as_ref()).next();
-    let heard = heard
-        .map(|json| json.0)
-        .or(visits.last().map(|last| last.consent));
-    let consent = consent_of(&conversion.payload).or(heard.unwrap_or_default());
+    let refund = conversion.purchase_id.clone().map(|purchase_id| Refund {
+        purchase_id,
+        adjustment: purchase.and_then(|(purchase, _)| adjustment(purchase, &refunds)),
+    });
     Some(Parcel {
         event_id: conversion.event_id,
         conversion_id: conversion.conversion_id.clone(),
@@ -127,8 +165,20 @@ pub fn assemble(
         visitor_id: conversion.visitor_id.clone(),
         user_id: conversion.user_id.clone(),
         session: session(conversion.property_id, visits, sealer),
+        after_refunds: match is_purchase(conversion) && refunds.count > 0 {
+            true => left(conversion, &refunds),
+            false => None,
+        },
         refund,
     })
+}
+
+/// What a conversion's visitor agreed to: the payload's word, or where it says nothing what the visitor had answered by then, which the visit that
+/// is credited says unless it was stored.
+pub fn agreed(conversion: &StoredConversion, visits: &[Visit]) -> Consent {
+    let stored = conversion.session_consent.as_ref().map(|json| json.0);
+    let heard = stored.or(visits.last().map(|last| last.consent));
+    Consent::of_event(&conversion.payload).or(heard.unwrap_or_default())
 }
 
 fn money(conversion: &StoredConversion) -> Option<Money> {
@@ -153,26 +203,24 @@ fn user_data(conversion: &StoredConversion, sealer: &Sealer) -> Option<UserData>
     Some(UserData::of_personal(std::str::from_utf8(&clear).ok()?))
 }
 
-fn consent_of(payload: &str) -> Consent {
-    #[derive(serde::Deserialize)]
-    struct Told {
-        consent: Option<Consent>,
-    }
-    // It was checked when it came; what cannot be read was not granted.
-    let told: Option<Told> = serde_json::from_str(payload).ok();
-    told.and_then(|told| told.consent).unwrap_or_default()
-}
-
-/// What is left of a purchase after its refunds, which are so many and gave back so much; none without a value, and nothing where more was given back than was paid.
-pub fn adjustment(purchase: &StoredConversion, sequence: i64, total: Decimal) -> Option<Adjustment> {
-    let paid = money(purchase)?;
+/// A purchase as its refunds leave it; none without a value.
+fn adjustment(purchase: &StoredConversion, refunds: &Refunds) -> Option<Adjustment> {
     Some(Adjustment {
         purchase_time: purchase.event_time,
-        remaining: Money {
-            amount: (paid.amount - total).max(Decimal::ZERO),
-            currency: paid.currency,
+        remaining: left(purchase, refunds)?,
+        sequence: u32::try_from(refunds.sequence).unwrap_or(u32::MAX),
+    })
+}
+
+/// What is left of a purchase: nothing where more was given back than was paid.
+fn left(purchase: &StoredConversion, refunds: &Refunds) -> Option<Money> {
+    let paid = money(purchase)?;
+    Some(Money {
+        amount: match refunds.whole {
+            true => Decimal::ZERO,
+            false => (paid.amount - refunds.total).max(Decimal::ZERO),
         },
-        sequence: u32::try_from(sequence).unwrap_or(u32::MAX),
+        currency: paid.currency,
     })
 }
 
@@ -241,5 +289,45 @@ mod tests {
         let sealer = Sealer::new(&secrets, Some([7; 32])).unwrap();
         let session = session(Uuid::nil(), &[visit], &sealer);
         assert_eq!((session.landing_url, session.referrer), (None, None));
+    }
+
+    #[test]
+    fn what_refunds_leave() {
+        let purchase = StoredConversion {
+            property_id: Uuid::nil(),
+            event_id: Uuid::nil(),
+            attribution_id: Uuid::nil(),
+            conversion_id: "o-1".to_owned(),
+            topic: "purchase".to_owned(),
+            event_name: None,
+            purchase_id: None,
+            event_time: chrono::DateTime::UNIX_EPOCH,
+            value: Some(Decimal::from(100)),
+            currency: Some("EUR".to_owned()),
+            visitor_id: None,
+            user_id: None,
+            payload: String::new(),
+            personal_sealed: None,
+            session_consent: None,
+        };
+        let left = |total: i64, whole: bool| {
+            let refunds = Refunds {
+                count: 1,
+                sequence: 1,
+                total: Decimal::from(total),
+                whole,
+            };
+            super::left(&purchase, &refunds).unwrap().amount
+        };
+        let table = [
+            (left(0, false), 100),
+            (left(30, false), 70),
+            (left(100, false), 0),
+            (left(130, false), 0),
+            (left(30, true), 0),
+        ];
+        for (found, expected) in table {
+            assert_eq!(found, Decimal::from(expected));
+        }
     }
 }

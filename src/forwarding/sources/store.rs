@@ -270,34 +270,63 @@ pub async fn purchases(
         .collect())
 }
 
-/// Of each refund, how many there were up to it, itself too, and what all that are known by now gave back together in the refund's currency:
-/// whichever is sent last, in whatever order tries come, then tells the platform the whole.
-pub async fn refunded(
+/// Whose refunds are asked for.
+#[derive(Debug)]
+pub struct Asked<'a> {
+    /// A refund, or the purchase itself.
+    pub of: &'a StoredConversion,
+    /// The purchase.
+    pub purchase: &'a StoredConversion,
+}
+
+/// The refunds of a purchase that are known by now: whichever is told last, in whatever order tries come, then tells the platform the whole.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Refunds {
+    /// How many.
+    pub count: i64,
+    /// How many up to the refund that asks, itself too.
+    pub sequence: i64,
+    /// What they gave back in the purchase's currency. Currencies are not converted: what came back in another one is not in here.
+    pub total: Decimal,
+    /// One of them has no value: it gave back whatever was left.
+    pub whole: bool,
+}
+
+/// The refunds of purchases, by the id of the one that asks.
+pub async fn refunds(
     conn: &mut PgConnection,
     property_id: Uuid,
-    refunds: &[&StoredConversion],
-) -> Result<Vec<(Uuid, i64, Decimal)>, sqlx::Error> {
+    asked: &[Asked<'_>],
+) -> Result<Vec<(Uuid, Refunds)>, sqlx::Error> {
     let rows = sqlx::query!(
-        r#"select w.refund_id as "refund_id!", r.sequence as "sequence!", r.total as "total!"
-           from unnest($2::uuid[], $3::uuid[], $4::text[], $5::timestamptz[], $6::text[])
-             as w(refund_id, attribution_id, purchase_id, event_time, currency)
+        r#"select w.event_id as "event_id!", r.count as "count!", r.sequence as "sequence!", r.total as "total!", r.whole as "whole!"
+           from unnest($2::uuid[], $3::timestamptz[], $4::uuid[], $5::text[], $6::text[])
+             as w(event_id, event_time, attribution_id, purchase_id, currency)
            cross join lateral (
-               select count(*) filter (where (c.event_time, c.event_id) <= (w.event_time, w.refund_id)) as sequence,
-                   coalesce(sum(c.value) filter (where c.currency = w.currency), 0) as total
+               select count(*) as count, count(*) filter (where (c.event_time, c.event_id) <= (w.event_time, w.event_id)) as sequence,
+                   coalesce(sum(c.value) filter (where c.currency = w.currency), 0) as total, coalesce(bool_or(c.value is null), false) as whole
                from conversions c
                where c.property_id = $1 and c.attribution_id = w.attribution_id and c.topic = 'refund' and c.purchase_id = w.purchase_id
            ) r"#,
         property_id,
-        &refunds.iter().map(|refund| refund.event_id).collect::<Vec<_>>(),
-        &refunds.iter().map(|refund| refund.attribution_id).collect::<Vec<_>>(),
-        &refunds.iter().map(|refund| refund.purchase_id.as_deref()).collect::<Vec<_>>() as &[Option<&str>],
-        &refunds.iter().map(|refund| refund.event_time).collect::<Vec<_>>(),
-        &refunds.iter().map(|refund| refund.currency.as_deref()).collect::<Vec<_>>() as &[Option<&str>],
+        &asked.iter().map(|asked| asked.of.event_id).collect::<Vec<_>>(),
+        &asked.iter().map(|asked| asked.of.event_time).collect::<Vec<_>>(),
+        &asked.iter().map(|asked| asked.purchase.attribution_id).collect::<Vec<_>>(),
+        &asked.iter().map(|asked| asked.purchase.conversion_id.as_str()).collect::<Vec<_>>() as &[&str],
+        &asked.iter().map(|asked| asked.purchase.currency.as_deref()).collect::<Vec<_>>() as &[Option<&str>],
     )
     .fetch_all(conn)
     .await?;
     Ok(rows
         .into_iter()
-        .map(|row| (row.refund_id, row.sequence, row.total))
+        .map(|row| {
+            let refunds = Refunds {
+                count: row.count,
+                sequence: row.sequence,
+                total: row.total,
+                whole: row.whole,
+            };
+            (row.event_id, refunds)
+        })
         .collect())
 }

@@ -49,7 +49,7 @@ pub async fn arrived(conn: &mut PgConnection, visitors: &[(Uuid, &str)]) -> Resu
 }
 
 /// At most `most` of those that are due at `now`, held until the end of the transaction; those that another instance holds are left to it.
-/// One look-up for each property, in an index that begins with it.
+/// One look-up for each property, in an index that begins with it; properties come in any order, so that a busy one does not always go first.
 pub async fn claim(
     conn: &mut PgConnection,
     now: DateTime<Utc>,
@@ -58,7 +58,11 @@ pub async fn claim(
     let rows = sqlx::query!(
         r#"select due.property_id as "property_id!", due.event_id as "event_id!", due.visitor_id as "visitor_id!",
                due.attribution_id as "attribution_id!", due.activity_id, due.waits_until as "waits_until!"
-           from properties p
+           from (
+               select p.property_id from properties p
+               cross join lateral (select from awaited_visitors a where a.property_id = p.property_id and a.look_at <= $1 limit 1) busy
+               order by random()
+           ) p
            cross join lateral (
                select property_id, event_id, visitor_id, attribution_id, activity_id, waits_until from awaited_visitors a
                where a.property_id = p.property_id and a.look_at <= $1

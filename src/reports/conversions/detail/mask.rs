@@ -1,8 +1,9 @@
 //! Personal data as it is shown: enough to recognise it, not to learn it.
 
 use serde_json::Value;
+use serde_json::value::RawValue;
 
-use crate::domain::json::Object;
+use crate::domain::json::{self, Kind, Object};
 use crate::domain::text::shown;
 
 /// Stands for what is not shown.
@@ -14,27 +15,37 @@ const MOST_OF_NAME: usize = 64;
 /// Levels of objects and lists that are shown.
 const DEEPEST: usize = 8;
 
-/// The same JSON with every value masked.
-pub fn masked(value: &Value) -> Value {
-    at_depth(value, 0)
+/// The same JSON with every value masked; none where it is no JSON. It is read as it was sent: a number that no machine can hold hides nothing
+/// else.
+pub fn masked(json: &[u8]) -> Option<Value> {
+    let raw: &RawValue = serde_json::from_slice(json).ok()?;
+    Some(at_depth(raw, 0))
 }
 
-fn at_depth(value: &Value, depth: usize) -> Value {
-    match value {
-        Value::Null => Value::Null,
-        Value::String(text) => mask(text).into(),
-        Value::Object(members) if depth < DEEPEST => members
-            .iter()
-            .take(MOST_SHOWN)
-            .map(|(name, value)| (name_of(name), at_depth(value, depth + 1)))
-            .collect::<serde_json::Map<String, Value>>()
-            .into(),
-        Value::Array(elements) if depth < DEEPEST => elements
-            .iter()
-            .take(MOST_SHOWN)
-            .map(|element| at_depth(element, depth + 1))
-            .collect(),
-        _ => HIDDEN.into(),
+fn at_depth(raw: &RawValue, depth: usize) -> Value {
+    let hidden = || HIDDEN.into();
+    match Kind::of(raw) {
+        Kind::Null => Value::Null,
+        Kind::String => json::string(raw).map_or_else(hidden, |text| mask(&text).into()),
+        Kind::Object if depth < DEEPEST => match serde_json::from_str::<Object<'_>>(raw.get()) {
+            Ok(object) => object
+                .fields
+                .iter()
+                .take(MOST_SHOWN)
+                .map(|(name, value)| (name_of(name), at_depth(value, depth + 1)))
+                .collect::<serde_json::Map<String, Value>>()
+                .into(),
+            Err(_) => hidden(),
+        },
+        Kind::Array if depth < DEEPEST => match serde_json::from_str::<Vec<&RawValue>>(raw.get()) {
+            Ok(elements) => elements
+                .into_iter()
+                .take(MOST_SHOWN)
+                .map(|element| at_depth(element, depth + 1))
+                .collect(),
+            Err(_) => hidden(),
+        },
+        _ => hidden(),
     }
 }
 
@@ -134,8 +145,14 @@ mod tests {
             "user_data": { "email": "j***@e***.com", "address": { "street": "M***", "postal_code": "***" } },
             "tags": ["***", "***", null], "j***@e***.com": "***", "***": "***",
         });
-        assert_eq!(masked(&value), expected);
+        let masked = |json: &str| super::masked(json.as_bytes());
+        assert_eq!(masked(&value.to_string()), Some(expected));
         let deep = (0..100).fold(json!("secret-secret"), |inner, _| json!([inner]));
-        assert!(!masked(&deep).to_string().contains("secret"));
+        assert!(!masked(&deep.to_string()).unwrap().to_string().contains("secret"));
+        assert_eq!(
+            masked(r#"{"x":1e999,"city":"Bonn"}"#),
+            Some(json!({ "x": "***", "city": "B***" }))
+        );
+        assert_eq!(masked("nonsense"), None);
     }
 }

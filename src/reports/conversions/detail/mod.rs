@@ -185,10 +185,8 @@ fn personal(property_id: Uuid, event_id: Uuid, rest: &Rest, sealer: &Sealer) -> 
     }
     let context = secrets::row(property_id, event_id.as_bytes());
     let clear = sealer.open(sealed, &context).ok();
-    let value = clear.and_then(|clear| serde_json::from_slice(&clear).ok());
-    value.map_or(Personal::Unreadable, |value| {
-        Personal::Masked(mask::masked(&value))
-    })
+    let masked = clear.and_then(|clear| mask::masked(&clear));
+    masked.map_or(Personal::Unreadable, Personal::Masked)
 }
 
 fn versions(touches: Vec<Touched>) -> Vec<Version> {
