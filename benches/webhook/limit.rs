@@ -56,14 +56,20 @@ fn sql(tenants: &Tenants) -> String {
     let visitor = format!("'v-' || floor(random() * {visitors})::bigint as visitor_id");
     let statements = [
         format!(
-            "select w.index, s.session_id, s.started_at, s.direct, s.source, s.medium, s.campaign, s.campaign_id, s.click_id
+            "select w.index, s.session_id, s.started_at, s.direct, s.source, s.medium, s.campaign, s.campaign_id, s.click_id, s.consent
              from (select g as index, '{property}'::uuid as property_id, {visitor},
                  now() as before from generate_series(1, {ROWS}) g offset 0) w
-             cross join lateral visitor_ids(w.property_id, w.visitor_id) as id
+             cross join lateral visitor_ids(w.property_id, w.visitor_id, w.before) as i
              cross join lateral (
-                 select session_id, started_at, direct, source, medium, campaign, campaign_id, click_id from sessions t
-                 where t.property_id = w.property_id and t.visitor_id = id and t.direct = false and t.started_at < w.before
-                 order by t.started_at desc limit 50) s"
+                 (select session_id, started_at, direct, source, medium, campaign, campaign_id, click_id, consent from sessions t
+                  where t.property_id = w.property_id and t.visitor_id = i.id and t.direct = false and t.started_at < w.before
+                    and t.started_at <= i.until
+                  order by t.started_at desc limit 50)
+                 union all
+                 (select session_id, started_at, direct, source, medium, campaign, campaign_id, click_id, consent from sessions t
+                  where t.property_id = w.property_id and t.visitor_id = i.id and t.direct and t.started_at < w.before
+                    and t.started_at <= i.until
+                  order by t.started_at desc limit 1)) s"
         ),
         "begin".to_owned(),
         format!(

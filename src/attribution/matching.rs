@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 
+use crate::domain::answers::Answers;
 use crate::domain::touch::Touch;
 
 /// What lies closer together can be one visit.
@@ -49,6 +50,11 @@ impl Attribution {
         }
     }
 
+    /// Whether a touch takes credit that is no direct visit.
+    pub fn is_by_touch(&self) -> bool {
+        self.last_touch().is_some_and(|touch| !touch.direct)
+    }
+
     /// The last touch: the one that last click credits.
     pub fn last_touch(&self) -> Option<&Touch> {
         match self {
@@ -66,7 +72,7 @@ pub fn window_start(event_time: DateTime<Utc>, lookback: TimeDelta) -> DateTime<
 
 /// The journey to a conversion at `event_time`, out of `touches` in any order. The window reaches from the click `lookback` back to
 /// `event_time`, both ends in it, compared by whole seconds because senders round. Direct visits count only where there is nothing else,
-/// and then the last one alone.
+/// and then the last one alone. What the visitor answered counts from all of them.
 pub fn attribute(touches: Vec<Touch>, event_time: DateTime<Utc>, lookback: TimeDelta) -> Attribution {
     let age = |touch: &Touch| TimeDelta::seconds(event_time.timestamp() - touch.clicked_at.timestamp());
     let (mut inside, outside): (Vec<Touch>, Vec<Touch>) = touches
@@ -91,12 +97,18 @@ pub fn attribute(touches: Vec<Touch>, event_time: DateTime<Utc>, lookback: TimeD
             None => UnmatchedReason::UnknownVisitor,
         });
     }
+    let mut answers = Answers::default();
+    inside.iter().for_each(|touch| answers.take(touch.answers));
     inside.sort_by(|a, b| (a.clicked_at, &a.session_id).cmp(&(b.clicked_at, &b.session_id)));
     inside.dedup_by(are_one_visit);
     if inside.iter().any(|touch| !touch.direct) {
         inside.retain(|touch| !touch.direct);
     } else {
         inside.drain(..inside.len() - 1);
+    }
+    if let Some(credited) = inside.last_mut() {
+        let consent = answers.consent();
+        credited.consent_by_then = (consent != credited.answers.consent()).then_some(consent);
     }
     Attribution::Matched(inside)
 }
@@ -133,6 +145,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::domain::consent::Consent;
 
     const DAY: i64 = 86_400;
 
@@ -151,6 +164,8 @@ mod tests {
             campaign_id: None,
             click_id: None,
             anonymous: false,
+            answers: Answers::default(),
+            consent_by_then: None,
         }
     }
 
@@ -241,6 +256,45 @@ mod tests {
         ];
         for (touches, expected) in table {
             assert_eq!(outcome(touches), *expected, "{touches:?}");
+        }
+    }
+
+    #[test]
+    fn the_newest_answer_of_any_visit_counts() {
+        let advertising = |granted: Option<bool>| Consent {
+            advertising: granted,
+            ..Consent::default()
+        };
+        let visit = |id: &str, seconds: i64, direct: bool, answer: Option<bool>| Touch {
+            answers: Answers::given(advertising(answer), at(seconds)),
+            ..touch(id, seconds, direct)
+        };
+        // Each as time, whether direct, answer -> what is known by then, where the credited visit does not say it.
+        type Row = (&'static [(i64, bool, Option<bool>)], Option<Option<bool>>);
+        let table: &[Row] = &[
+            (&[(-9, false, None)], None),
+            (&[(-9, false, Some(true))], None),
+            (&[(-9, false, None), (-5, true, Some(true))], Some(Some(true))),
+            (
+                &[(-9 * DAY, false, Some(true)), (-DAY, true, Some(false))],
+                Some(Some(false)),
+            ),
+            (
+                &[(-9 * DAY, false, Some(false)), (-DAY, true, Some(true))],
+                Some(Some(true)),
+            ),
+            (&[(-9 * DAY, true, Some(false)), (-DAY, false, Some(true))], None),
+            (&[(-40 * DAY, true, Some(false)), (-DAY, false, None)], None),
+            (&[(-DAY, false, None), (DAY, true, Some(true))], None),
+        ];
+        for (visits, expected) in table {
+            let touches = visits.iter().enumerate();
+            let touches = touches.map(|(place, (seconds, direct, answer))| {
+                visit(&place.to_string(), *seconds, *direct, *answer)
+            });
+            let found = attribute(touches.collect(), at(0), TimeDelta::days(30));
+            let told = found.last_touch().unwrap().consent_by_then;
+            assert_eq!(told, expected.map(advertising), "{visits:?}");
         }
     }
 

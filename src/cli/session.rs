@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
-use sqlx::PgConnection;
+use sqlx::{Connection as _, PgConnection};
 use uuid::Uuid;
 
 use super::args::SessionCommand;
@@ -19,7 +19,7 @@ use crate::platform::config::Config;
 use crate::platform::db;
 use crate::platform::secrets::{self, Sealer};
 use crate::sessions::store::AlreadyThere;
-use crate::sessions::{Session, import, store};
+use crate::sessions::{Session, awaited, import, store};
 use crate::streams;
 
 /// Bytes of a line, at most.
@@ -199,7 +199,7 @@ impl Import {
     async fn store(&mut self) -> Result<(), CliError> {
         let mut attempt = 1;
         let new = loop {
-            match store::insert(&mut self.conn, &self.waiting, AlreadyThere::Stays, &self.sealer).await {
+            match store_all(&mut self.conn, &self.waiting, &self.sealer).await {
                 Ok(new) => break new,
                 // Two imports of the same sessions may have waited for each other.
                 Err(error) if db::failure(&error) == db::Failure::Conflict && attempt < ATTEMPTS => {
@@ -248,6 +248,25 @@ impl Import {
             self.stored_to, self.summary.imported, self.summary.already_there, self.summary.bad
         ))
     }
+}
+
+/// Stores sessions, and wakes the conversions that wait for one of their visitors, in one transaction. How many were new.
+async fn store_all(
+    conn: &mut PgConnection,
+    sessions: &[(Uuid, Session)],
+    sealer: &Sealer,
+) -> Result<u64, sqlx::Error> {
+    let mut transaction = conn.begin().await?;
+    let new = store::insert(&mut transaction, sessions, AlreadyThere::Stays, sealer).await?;
+    let mut visitors: Vec<(Uuid, &str)> = sessions
+        .iter()
+        .map(|(property_id, session)| (*property_id, session.visitor_id.as_str()))
+        .collect();
+    visitors.sort_unstable();
+    visitors.dedup();
+    awaited::store::arrived(&mut transaction, &visitors).await?;
+    transaction.commit().await?;
+    Ok(new)
 }
 
 /// The session of a line; none where it is blank.

@@ -52,7 +52,8 @@ impl Received<'_> {
                 recognised: event.may_measure() && !crawler,
                 stored: true,
             });
-            for (name, value) in cookie::all(headers) {
+            // On another site's host they are of whatever else that host serves.
+            for (name, value) in site.iter().flat_map(|_| cookie::all(headers)) {
                 event.keep_cookie(name, value);
             }
             let (moment, conversion) = self.moment(stream, event, visitor_id, user_agent);

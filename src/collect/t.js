@@ -2,15 +2,16 @@
 (function () {
   'use strict';
 
-  const LIB_VERSION = '1.0.0';
   const VISITOR = '_trdt_vid';
   const USER = '_trdt_uid';
-  const SECRETS = 'e-?mail|mail|phone|tel|mobile|((access|id|auth)_)?token|auth|jwt|password|pwd|passwd|secret|api_?key|otp|ssn';
+  const SECRETS = '(e-?)?mail|phone|tel|mobile|((access|id|auth)_)?token|auth|jwt|password|pwd|passwd|secret|api_?key|otp|ssn';
   const CLICK_IDS = 'gclid|gbraid|wbraid|gclsrc|dclid|fbclid|ttclid|msclkid|li_fat_id|epik|sccid|rdt_cid|twclid|igshid|' +
     'yclid|s_kwcid|mc_eid|_branch_match_id|vero_id';
+  const AD_COOKIES = '_fb[pc]|_ttp|_epik|_scid|_ga(?:_\\w+)?|_rdt_uuid|_uetvid|li_fat_id';
 
-  const stub = [].concat(window.trustdata || []);
-  if (stub[0] && stub[0]._loaded) return;
+  const queue = window.trustdata || [];
+  if (queue._loaded) return;
+  const stub = [].concat(queue);
   const home = (document.currentScript || stub).src || location.href;
 
   const consent = {};
@@ -40,20 +41,13 @@
     return consent.analytics === true;
   }
 
-  // --- Kept on the device
-
-  const readCookie = guard(name => {
-    const found = ('; ' + document.cookie).split('; ' + name + '=')[1];
-    return found && found.split(';')[0];
-  });
-
-  // Of ad platforms.
-  const readCookies = guard(() => {
+  const readCookies = guard(names => {
     const found = {};
-    ('; ' + document.cookie).replace(/; (_fb[pc]|_ttp|_epik|_scid|_ga(_\w+)?|_rdt_uuid|_uetvid|li_fat_id)=([^;]*)/g,
-      (_, name, id, value) => found[name] = value);
+    ('; ' + document.cookie).replace(RegExp('; (' + names + ')=([^;]*)', 'g'), (_, name, value) => found[name] = value);
     return found;
   });
+
+  const readCookie = guard(name => decodeURIComponent(readCookies(name)[name] || ''));
 
   const writeCookie = guard((name, value, domain, age) => {
     document.cookie = name + '=' + encodeURIComponent(value) + '; path=/; SameSite=Lax; max-age=' + age +
@@ -70,18 +64,17 @@
 
   // On the broadest domain that the browser takes; public suffixes it refuses silently.
   function keep(name, value) {
+    storage(value ? 'setItem' : 'removeItem', name, value);
+    if (value && readCookie(name) === value) return; // the server's lives longer than a script's
     domains().forEach(domain => writeCookie(name, '', domain, 0));
-    storage('removeItem', name);
-    if (!value) return;
-    domains().some(domain => {
+    if (value) domains().some(domain => {
       writeCookie(name, value, domain, 34560000); // 400 days
       return readCookie(name);
     });
-    storage('setItem', name, value);
   }
 
   function kept(name) {
-    return guard(decodeURIComponent)(readCookie(name) || '') || storage('getItem', name);
+    return readCookie(name) || storage('getItem', name);
   }
 
   // UUIDv4; without crypto the server's answer is the id.
@@ -128,8 +121,6 @@
     }
   }
 
-  // --- Events
-
   function mask(address) {
     const names = granted() ? SECRETS : SECRETS + '|' + CLICK_IDS;
     return String(address || '')
@@ -151,7 +142,7 @@
     url = location.href;
     viewport = viewport || innerWidth + 'x' + innerHeight; // once: it can cost a layout
     const fields = Object.assign({
-      user_id: granted() ? userId : null,
+      user_id: userId,
       event_time: Math.floor(Date.now() / 1000),
       page_location: url,
       page_referrer: referrer,
@@ -161,19 +152,22 @@
       viewport_resolution: viewport,
       timezone: Intl.DateTimeFormat().resolvedOptions().timeZone,
       timezone_offset: new Date().getTimezoneOffset(),
-      browser_language: navigator.language,
-      browser_cookies: consent.advertising === true ? readCookies() : null
+      browser_language: navigator.language
     }, props, { // not for props to override
+      browser_cookies: consent.advertising === true ? readCookies(AD_COOKIES) : null,
       event_name: name,
       attribution_id: attributionId,
       visitor_id: visitorId,
       lib: 'trustdata.js',
-      lib_version: LIB_VERSION,
+      lib_version: '1.0.0',
       consent
     });
     fields.page_location = mask(fields.page_location);
     fields.page_referrer = mask(fields.page_referrer);
-    if (!granted()) fields.page_referrer = fields.page_referrer.match(/^([\w-]+:\/\/[^/?#]+)?/)[0];
+    if (!granted()) {
+      fields.user_id = null; // whoever told it
+      fields.page_referrer = fields.page_referrer.match(/^([\w-]+:\/\/[^/?#]+)?/)[0];
+    }
     fields.page_title = String(fields.page_title || '').slice(0, 512);
     // A cyclic or huge value costs its key, not the purchase.
     const parts = [];
@@ -186,8 +180,6 @@
     log(name, body);
     send({ body, anonymous: !visitorId, retries: 0 });
   }
-
-  // --- Transport
 
   async function send(event) {
     let status = 0;
@@ -214,11 +206,9 @@
   function flush() {
     waiting.forEach(event => {
       waiting.delete(event);
-      if (!granted() || !navigator.sendBeacon || !navigator.sendBeacon(endpoint, event.body)) send(event);
+      if (!granted() || !guard(() => navigator.sendBeacon(endpoint, event.body))()) send(event);
     });
   }
-
-  // --- Commands
 
   function viewPage() {
     if (viewedPath !== pathNow()) track('page_view');
@@ -283,4 +273,5 @@
     getVisitorId: () => visitorId || anonymousId
   };
   stub.forEach(api.push);
+  queue.push = api.push; // for who still holds it
 })();

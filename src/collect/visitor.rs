@@ -35,7 +35,9 @@ impl<'a> Visitor<'a> {
             collector,
             property_id,
             client,
-            cookie: site.and_then(|_| cookie::visitor(headers)),
+            cookie: site
+                .and_then(|_| cookie::visitor(headers))
+                .filter(|id| !id.starts_with(ANONYMOUS)),
             new: None,
         }
     }

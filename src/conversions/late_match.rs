@@ -1,12 +1,13 @@
-//! Late matches: a conversion that found no session is looked at again when its visitor has a new one, or turns out to have another id.
+//! Late matches: a conversion that found no session, or a direct visit alone, is looked at again when its visitor has a new one, or turns out to
+//! have another id.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use chrono::{DateTime, Utc};
 use sqlx::{Connection as _, PgConnection};
 use uuid::Uuid;
 
-use super::store::{self, Journey, Unmatched};
+use super::store::{self, Journey, Waiting};
 use crate::activity;
 use crate::attribution::{Attribution, attribute, window_start};
 use crate::destinations::outbox::{self, Outgoing};
@@ -38,20 +39,25 @@ pub async fn look_again(conn: &mut PgConnection, now: DateTime<Utc>) -> Result<L
         .iter()
         .map(|due| (due.tenant.property_id, due.event_id))
         .collect();
-    let unmatched = store::find_unmatched(&mut transaction, &ids).await?;
+    let found = store::find_waiting(&mut transaction, &ids).await?;
     let visitors: HashMap<Uuid, &str> = due
         .iter()
         .map(|due| (due.event_id, due.visitor_id.as_str()))
         .collect();
-    let wanted: Vec<Wanted<'_>> = unmatched.iter().map(|one| wanted(one, &visitors)).collect();
+    let wanted: Vec<Wanted<'_>> = found.iter().map(|one| wanted(one, &visitors)).collect();
     let touches = sessions::store::touches(&mut transaction, &wanted).await?;
-    let looks: Vec<(&Unmatched, Attribution)> = unmatched
+    let looks: Vec<(&Waiting, Attribution)> = found
         .iter()
         .zip(touches)
         .map(|(one, touches)| (one, attribute(touches, one.event_time, lookback(one))))
         .collect();
 
-    let looked: Vec<(&Unmatched, &Attribution)> = looks.iter().map(|(one, found)| (*one, found)).collect();
+    // A direct visit gives way to a touch, and to nothing else.
+    let looked: Vec<(&Waiting, &Attribution)> = looks
+        .iter()
+        .filter(|(one, found)| !one.direct || found.is_by_touch())
+        .map(|(one, found)| (*one, found))
+        .collect();
     store::update_matches(&mut transaction, &looked, now).await?;
     let journeys: Vec<Journey<'_>> = looked
         .iter()
@@ -60,21 +66,20 @@ pub async fn look_again(conn: &mut PgConnection, now: DateTime<Utc>) -> Result<L
     store::insert_credits(&mut transaction, &journeys).await?;
     store::insert_changes(&mut transaction, &journeys).await?;
 
-    let still_unmatched: HashMap<Uuid, bool> = looks
+    let without_touch: HashMap<Uuid, bool> = looks
         .iter()
-        .map(|(one, found)| (one.event_id, matches!(found, Attribution::Unmatched(_))))
+        .map(|(one, found)| (one.event_id, !found.is_by_touch()))
         .collect();
-    // One that is not among them was matched, or deleted, before.
-    let waits = |due: &&Awaited| {
-        now < due.waits_until && still_unmatched.get(&due.event_id).copied().unwrap_or(false)
-    };
+    // One that is not among them got its touch, or was deleted, before.
+    let waits =
+        |due: &&Awaited| now < due.waits_until && without_touch.get(&due.event_id).copied().unwrap_or(false);
     let (waiting, settled): (Vec<&Awaited>, Vec<&Awaited>) = due.iter().partition(waits);
     sessions::awaited::store::wait_on(&mut transaction, &waiting).await?;
     sessions::awaited::store::delete(&mut transaction, &settled).await?;
-    let matched = |due: &&&Awaited| still_unmatched.get(&due.event_id) == Some(&false);
-    let rows: Vec<(Tenant, Uuid)> = settled
+    let matched: HashSet<Uuid> = journeys.iter().map(|journey| journey.event_id).collect();
+    let rows: Vec<(Tenant, Uuid)> = due
         .iter()
-        .filter(matched)
+        .filter(|due| matched.contains(&due.event_id))
         .filter_map(|due| Some((due.tenant, due.activity_id?)))
         .collect();
     activity::store::matched_late(&mut transaction, &rows, now).await?;
@@ -98,11 +103,11 @@ fn outgoing(journey: &Journey<'_>, now: DateTime<Utc>) -> Outgoing {
     }
 }
 
-fn lookback(one: &Unmatched) -> chrono::TimeDelta {
+fn lookback(one: &Waiting) -> chrono::TimeDelta {
     chrono::TimeDelta::days(i64::from(one.lookback_days))
 }
 
-fn wanted<'a>(one: &Unmatched, visitors: &HashMap<Uuid, &'a str>) -> Wanted<'a> {
+fn wanted<'a>(one: &Waiting, visitors: &HashMap<Uuid, &'a str>) -> Wanted<'a> {
     Wanted {
         property_id: one.property_id,
         visitor_id: visitors.get(&one.event_id).copied().unwrap_or_default(),
@@ -111,7 +116,7 @@ fn wanted<'a>(one: &Unmatched, visitors: &HashMap<Uuid, &'a str>) -> Wanted<'a> 
     }
 }
 
-fn journey<'a>(one: &Unmatched, found: &'a Attribution) -> Option<Journey<'a>> {
+fn journey<'a>(one: &Waiting, found: &'a Attribution) -> Option<Journey<'a>> {
     match found {
         Attribution::Matched(touches) => Some(Journey {
             property_id: one.property_id,

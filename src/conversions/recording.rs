@@ -1,10 +1,11 @@
 //! What the recorder's writers commit: conversions, their credit, and the audit rows of the requests that brought them.
 
 use sqlx::{Connection as _, PgConnection};
+use uuid::Uuid;
 
 use super::outcome::Outcome;
 use super::record::Draft;
-use super::steps::{Repeats, attribute_all, completed, find_repeats};
+use super::steps::{Repeats, attribute_all, completed, enrich, find_repeats};
 use super::store::{self, Journey, Row};
 use crate::activity;
 use crate::attribution::Attribution;
@@ -139,6 +140,7 @@ async fn transact(
         .iter()
         .filter_map(|place| outgoing(drafts[*place]))
         .collect();
+    let mut rings = !outgoing.is_empty();
     outbox::store::insert(&mut transaction, &outgoing).await?;
     let outcome = |(draft, attribution): (&&Draft, Attribution)| Outcome::recorded(draft, attribution);
     let mut outcomes: Vec<Outcome> = drafts.iter().zip(attributions).map(outcome).collect();
@@ -146,7 +148,10 @@ async fn transact(
         let asked: Vec<&Draft> = repeats.iter().map(|place| drafts[*place]).collect();
         let Repeats { mut found, richer } = find_repeats(&mut transaction, &asked, sealer).await?;
         if !richer.is_empty() {
-            store::update_personal(&mut transaction, &richer).await?;
+            let enriched = enrich(&mut transaction, &asked, &richer, sealer).await?;
+            let again: Vec<Outgoing> = enriched.into_iter().map(|id| again(id, asked[0])).collect();
+            rings |= !again.is_empty();
+            outbox::store::insert(&mut transaction, &again).await?;
         }
         for (index, place) in repeats.iter().enumerate() {
             // The row that stood in the way was deleted since: the next try stores this one.
@@ -155,7 +160,7 @@ async fn transact(
     }
     activity::store::insert(&mut transaction, &entries(&outcomes)).await?;
     transaction.commit().await?;
-    if !outgoing.is_empty() {
+    if rings {
         bell.ring();
     }
     Ok(outcomes)
@@ -172,7 +177,18 @@ fn outgoing(draft: &Draft) -> Option<Outgoing> {
     })
 }
 
-/// Who waits for a session of its visitor.
+/// What its repeat knows more of: deliveries that were suppressed may have something to go by now.
+fn again((property_id, event_id): (Uuid, Uuid), repeat: &Draft) -> Outgoing {
+    Outgoing {
+        property_id,
+        event_id,
+        destination_ids: Vec::new(),
+        again: true,
+        created_at: repeat.origin.received_at,
+    }
+}
+
+/// Who waits for a touch of its visitor: whoever has none, or a direct visit alone.
 fn awaited(row: &Row<'_>) -> Option<Awaited> {
     let Draft {
         event_id,
@@ -180,14 +196,12 @@ fn awaited(row: &Row<'_>) -> Option<Awaited> {
         conversion,
         ..
     } = row.draft;
-    match (row.attribution, &conversion.visitor_id) {
-        (Attribution::Unmatched(_), Some(visitor_id)) => Some(Awaited {
-            tenant: origin.tenant,
-            event_id: *event_id,
-            visitor_id: visitor_id.clone(),
-            activity_id: origin.activity_id,
-            waits_until: origin.received_at + WAITS,
-        }),
-        _ => None,
-    }
+    let visitor_id = conversion.visitor_id.clone()?;
+    (!row.attribution.is_by_touch()).then(|| Awaited {
+        tenant: origin.tenant,
+        event_id: *event_id,
+        visitor_id,
+        activity_id: origin.activity_id,
+        waits_until: origin.received_at + WAITS,
+    })
 }

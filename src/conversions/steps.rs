@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use chrono::TimeDelta;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
@@ -16,6 +17,9 @@ use crate::platform::secrets::{self, Sealer};
 use crate::sessions;
 use crate::sessions::store::Wanted;
 
+/// How long after a conversion its repeat may add to it: personal data is kept for longer than that, and what comes later would stay for ever.
+const RICHER_WITHIN: TimeDelta = TimeDelta::days(6);
+
 /// Fields named in which a repeat differs, at most; the rest are counted.
 const MOST_NAMED: usize = 100;
 /// Characters of their list in an audit row, at most.
@@ -26,7 +30,7 @@ pub async fn attribute_all(
     conn: &mut PgConnection,
     drafts: &[&Draft],
 ) -> Result<Vec<Attribution>, sqlx::Error> {
-    let lookback = |draft: &Draft| chrono::TimeDelta::days(i64::from(draft.origin.lookback_days));
+    let lookback = |draft: &Draft| TimeDelta::days(i64::from(draft.origin.lookback_days));
     let (places, wanted): (Vec<usize>, Vec<Wanted<'_>>) = drafts
         .iter()
         .enumerate()
@@ -57,8 +61,8 @@ pub async fn attribute_all(
 pub struct Repeats {
     /// The outcome of each of the drafts that was there, by its place among them.
     pub found: HashMap<usize, Outcome>,
-    /// Personal data of firsts with what their repeats add: tenant, our id, sealed.
-    pub richer: Vec<(Uuid, Uuid, Vec<u8>)>,
+    /// Those that know more of the customer than the first: tenant, our id of the first, place of the repeat.
+    pub richer: Vec<(Uuid, Uuid, usize)>,
 }
 
 /// Finds those of `drafts` that were there already.
@@ -75,7 +79,10 @@ pub async fn find_repeats(
     for first in store::find(conn, &identities).await? {
         let repeat = drafts[first.index];
         let differs = differs(&first.content(), &repeat.content(), sealer);
-        repeats.richer.extend(richer(&first, repeat, sealer));
+        if richer(&first, repeat, sealer).is_some() {
+            let (property_id, event_id) = (first.property_id, first.receipt.event_id);
+            repeats.richer.push((property_id, event_id, first.index));
+        }
         let outcome = Outcome::Duplicate {
             first: first.receipt,
             differs,
@@ -85,19 +92,67 @@ pub async fn find_repeats(
     Ok(repeats)
 }
 
-/// The first's personal data with the members of `user_data` that only its repeat has, sealed; none where it adds nothing. A repeat adds when
-/// it came through the other door, where one door knows the customer and the other the browser; through the same door it is the same event
-/// once more.
-fn richer(first: &First, repeat: &Draft, sealer: &Sealer) -> Option<(Uuid, Uuid, Vec<u8>)> {
+/// The first's personal data with the members of `user_data` that only its repeat has; none where it adds nothing. A repeat adds when it came
+/// through the other door, where one door knows the customer and the other the browser; through the same door it is the same event once more.
+fn richer(first: &First, repeat: &Draft, sealer: &Sealer) -> Option<String> {
     if first.via == repeat.origin.source.as_str() {
         return None;
     }
     let of_first = first.content().personal(sealer)?;
     let of_repeat = repeat.content().personal(sealer)?;
-    let merged = with_user_data_of(&of_first, &of_repeat)?;
-    let (property_id, event_id) = (first.property_id, first.receipt.event_id);
-    let sealed = sealer.seal(merged.as_bytes(), &secrets::row(property_id, event_id.as_bytes()));
-    Some((property_id, event_id, sealed.ok()?))
+    with_user_data_of(&of_first, &of_repeat)
+}
+
+/// Adds to firsts what their repeats know more of the customer, as the firsts are now: another writer may have added to them meanwhile. Those
+/// that became richer, tenant and our id.
+pub async fn enrich(
+    conn: &mut PgConnection,
+    drafts: &[&Draft],
+    richer: &[(Uuid, Uuid, usize)],
+    sealer: &Sealer,
+) -> Result<Vec<(Uuid, Uuid)>, sqlx::Error> {
+    let Some(now) = drafts.iter().map(|draft| draft.origin.received_at).max() else {
+        return Ok(Vec::new());
+    };
+    let mut ids: Vec<(Uuid, Uuid)> = richer
+        .iter()
+        .map(|(property, event, _)| (*property, *event))
+        .collect();
+    ids.sort_unstable();
+    ids.dedup();
+    let mut sealed = Vec::with_capacity(ids.len());
+    for (property_id, event_id, personal_sealed) in
+        store::hold_personal(conn, &ids, now - RICHER_WITHIN).await?
+    {
+        let first = Content {
+            property_id,
+            event_id,
+            payload: "{}",
+            personal_sealed: personal_sealed.as_deref(),
+        };
+        let Some(before) = first.personal(sealer) else {
+            continue;
+        };
+        let repeats = richer.iter().filter(|(_, of, _)| *of == event_id);
+        let merged = repeats.fold(None, |merged: Option<String>, (_, _, place)| {
+            let known = merged.as_deref().unwrap_or(&before);
+            let of_repeat = drafts[*place].content().personal(sealer);
+            of_repeat
+                .and_then(|more| with_user_data_of(known, &more))
+                .or(merged)
+        });
+        let context = secrets::row(property_id, event_id.as_bytes());
+        if let Some(merged) = merged {
+            let merged = sealer.seal(merged.as_bytes(), &context);
+            let merged = merged.map_err(|error| sqlx::Error::Encode(error.into()))?;
+            sealed.push((property_id, event_id, merged));
+        }
+    }
+    store::update_personal(conn, &sealed).await?;
+    Ok(sealed
+        .into_iter()
+        .map(|(property, event, _)| (property, event))
+        .collect())
 }
 
 /// Names of the fields in which a repeat differs from the first; where there are very many, the last entry says how many more. Personal

@@ -5,12 +5,15 @@ use std::collections::HashSet;
 use chrono::{DateTime, Utc};
 use rust_decimal::Decimal;
 use sqlx::PgConnection;
+use sqlx::types::Json;
 use uuid::Uuid;
 
 use super::outcome::{Credit, Match, Receipt};
 use super::record::{Content, Draft, Identity};
 use crate::attribution::{Attribution, UNITS, Weights, weigh};
 use crate::destinations::outbox::array_text;
+use crate::domain::answers::Answers;
+use crate::domain::consent::Consent;
 use crate::domain::touch::Touch;
 
 /// A conversion with its match.
@@ -35,16 +38,16 @@ pub async fn insert(conn: &mut PgConnection, rows: &[Row<'_>]) -> Result<HashSet
         r#"with stored as (
            insert into conversions (property_id, event_id, attribution_id, topic, conversion_id, event_name, purchase_id, event_time, received_at,
                value, currency, visitor_id, user_id, match_reason, session_id, nearest_session_at, lookback_days, payload, personal_sealed,
-               source, key_id, destination_ids)
+               source, key_id, destination_ids, session_consent)
            select property_id, event_id, attribution_id, topic, conversion_id, event_name, purchase_id, event_time, received_at,
                value, currency, visitor_id, user_id, match_reason, session_id, nearest_session_at, lookback_days, payload::json, personal_sealed,
-               source, key_id, destination_ids::uuid[]
+               source, key_id, destination_ids::uuid[], session_consent
            from unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::text[], $6::text[], $7::text[], $8::timestamptz[], $9::timestamptz[],
                $10::numeric[], $11::text[], $12::text[], $13::text[], $14::text[], $15::text[], $16::timestamptz[], $17::smallint[], $18::text[],
-               $19::bytea[], $20::text[], $21::uuid[], $22::text[])
+               $19::bytea[], $20::text[], $21::uuid[], $22::text[], $23::jsonb[])
              as t(property_id, event_id, attribution_id, topic, conversion_id, event_name, purchase_id, event_time, received_at,
                value, currency, visitor_id, user_id, match_reason, session_id, nearest_session_at, lookback_days, payload, personal_sealed,
-               source, key_id, destination_ids)
+               source, key_id, destination_ids, session_consent)
            on conflict on constraint conversions_once do nothing
            returning property_id, event_id
            ), told as (
@@ -75,10 +78,16 @@ pub async fn insert(conn: &mut PgConnection, rows: &[Row<'_>]) -> Result<HashSet
         &rows.iter().map(|row| row.draft.origin.key_id).collect::<Vec<_>>() as &[Option<Uuid>],
         &rows.iter().map(|row| row.draft.origin.destination_ids.as_deref().map(|ids| array_text(ids))).collect::<Vec<_>>()
             as &[Option<String>],
+        &rows.iter().map(|row| consent_by_then(row.attribution)).collect::<Vec<_>>() as &[Option<Json<Consent>>],
     )
     .fetch_all(conn)
     .await?;
     Ok(stored.into_iter().collect())
+}
+
+/// What the visitor had answered by then, where the credited session says something else.
+fn consent_by_then(attribution: &Attribution) -> Option<Json<Consent>> {
+    attribution.last_touch()?.consent_by_then.map(Json)
 }
 
 /// The journey of a conversion, and the version of its credit that it makes.
@@ -264,6 +273,8 @@ pub async fn find(conn: &mut PgConnection, identities: &[Identity<'_>]) -> Resul
                         campaign_id: row.campaign_id,
                         click_id: row.click_id,
                         anonymous: false,
+                        answers: Answers::default(),
+                        consent_by_then: None,
                     },
                 }),
                 _ => None,
@@ -289,8 +300,8 @@ pub async fn find(conn: &mut PgConnection, identities: &[Identity<'_>]) -> Resul
         .collect())
 }
 
-/// A conversion that waits for its match.
-pub struct Unmatched {
+/// A conversion that waits for a touch.
+pub struct Waiting {
     /// The tenant.
     pub property_id: Uuid,
     /// Our id of it.
@@ -299,23 +310,28 @@ pub struct Unmatched {
     pub event_time: DateTime<Utc>,
     /// The window that held when it came.
     pub lookback_days: i16,
-    /// The version that its next credit has: the first look's was nobody's.
+    /// Whether it has a match, to a direct visit.
+    pub direct: bool,
+    /// The version that its next credit has: the first look's was nobody's, or the direct visit's.
     pub next_version: i16,
 }
 
-/// Those of the conversions that have no match.
-pub async fn find_unmatched(
+/// Those of the conversions that have no match, or one to a direct visit.
+pub async fn find_waiting(
     conn: &mut PgConnection,
     ids: &[(Uuid, Uuid)],
-) -> Result<Vec<Unmatched>, sqlx::Error> {
+) -> Result<Vec<Waiting>, sqlx::Error> {
     sqlx::query_as!(
-        Unmatched,
-        r#"select c.property_id, c.event_id, c.event_time, c.lookback_days,
-               (greatest(1, (select max(version) from credits k where k.property_id = c.property_id and k.event_id = c.event_id)) + 1)::smallint
-                 as "next_version!"
+        Waiting,
+        r#"select c.property_id, c.event_id, c.event_time, c.lookback_days, c.match_reason = 'matched' as "direct!",
+               (greatest(1, k.version) + 1)::smallint as "next_version!"
            from unnest($1::uuid[], $2::uuid[]) as w(property_id, event_id)
            join conversions c on c.property_id = w.property_id and c.event_id = w.event_id
-           where c.match_reason <> 'matched'"#,
+           left join lateral (
+               select k.version, k.direct from credits k where k.property_id = c.property_id and k.event_id = c.event_id
+               order by k.version desc, k.position desc limit 1
+           ) k on true
+           where c.match_reason <> 'matched' or k.direct"#,
         &ids.iter().map(|(property_id, _)| *property_id).collect::<Vec<_>>(),
         &ids.iter().map(|(_, event_id)| *event_id).collect::<Vec<_>>(),
     )
@@ -326,15 +342,15 @@ pub async fn find_unmatched(
 /// What a second look found, of each conversion.
 pub async fn update_matches(
     conn: &mut PgConnection,
-    looks: &[(&Unmatched, &Attribution)],
+    looks: &[(&Waiting, &Attribution)],
     at: DateTime<Utc>,
 ) -> Result<(), sqlx::Error> {
     let attributions = || looks.iter().map(|(_, attribution)| *attribution);
     sqlx::query!(
         "update conversions c set match_reason = t.match_reason, session_id = t.session_id, nearest_session_at = t.nearest_session_at,
-             matched_late_at = case when t.session_id is null then null else $6::timestamptz end
-         from unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::timestamptz[])
-           as t(property_id, event_id, match_reason, session_id, nearest_session_at)
+             session_consent = t.session_consent, matched_late_at = case when t.session_id is null then null else $6::timestamptz end
+         from unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::timestamptz[], $7::jsonb[])
+           as t(property_id, event_id, match_reason, session_id, nearest_session_at, session_consent)
          where c.property_id = t.property_id and c.event_id = t.event_id",
         &looks.iter().map(|(c, _)| c.property_id).collect::<Vec<_>>(),
         &looks.iter().map(|(c, _)| c.event_id).collect::<Vec<_>>(),
@@ -344,10 +360,35 @@ pub async fn update_matches(
             .collect::<Vec<_>>() as &[Option<&str>],
         &attributions().map(Attribution::nearest_session_at).collect::<Vec<_>>() as &[Option<DateTime<Utc>>],
         at,
+        &attributions().map(consent_by_then).collect::<Vec<_>>() as &[Option<Json<Consent>>],
     )
     .execute(conn)
     .await?;
     Ok(())
+}
+
+/// The personal data, as it is now, of those conversions that came after `since`; held until the end of the transaction, and in the order of the
+/// keys, so that two who want the same wait for each other in one direction only.
+pub async fn hold_personal(
+    conn: &mut PgConnection,
+    ids: &[(Uuid, Uuid)],
+    since: DateTime<Utc>,
+) -> Result<Vec<(Uuid, Uuid, Option<Vec<u8>>)>, sqlx::Error> {
+    let rows = sqlx::query!(
+        "select c.property_id, c.event_id, c.personal_sealed from conversions c
+         join unnest($1::uuid[], $2::uuid[]) as w(property_id, event_id) on c.property_id = w.property_id and c.event_id = w.event_id
+         where c.received_at > $3
+         order by c.property_id, c.event_id for update of c",
+        &ids.iter().map(|(property_id, _)| *property_id).collect::<Vec<_>>(),
+        &ids.iter().map(|(_, event_id)| *event_id).collect::<Vec<_>>(),
+        since,
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows
+        .into_iter()
+        .map(|row| (row.property_id, row.event_id, row.personal_sealed))
+        .collect())
 }
 
 /// Keeps richer personal data of conversions: tenant, our id, sealed.

@@ -28,7 +28,7 @@ pub enum Channel {
     Other,
 }
 
-const EMAIL: &[&str] = &["email", "e-mail", "e_mail", "newsletter", "mail"];
+const EMAIL: &[&str] = &["email", "e-mail", "e_mail", "newsletter", "mail", "mailing"];
 const AFFILIATE: &[&str] = &["affiliate", "affiliates", "partner"];
 const DISPLAY: &[&str] = &[
     "display",
@@ -58,6 +58,8 @@ const PAID: &[&str] = &[
     "retargeting",
     "remarketing",
 ];
+/// Of those, what is shown as banners, but by social networks and search engines.
+const SHOWN_AGAIN: &[&str] = &["retargeting", "remarketing"];
 const SOCIAL: &[&str] = &[
     "social",
     "social-network",
@@ -103,6 +105,50 @@ const SOCIAL_SOURCES: &[&str] = &[
     "quora.com",
     "messenger.com",
 ];
+/// Names of networks that sell banners by the click too.
+const DISPLAY_SOURCES: &[&str] = &[
+    "adform",
+    "adroll",
+    "criteo",
+    "dv360",
+    "outbrain",
+    "quantcast",
+    "rtbhouse",
+    "rtb_house",
+    "taboola",
+    "teads",
+    "thetradedesk",
+    "the_trade_desk",
+];
+/// Names of senders of newsletters.
+const EMAIL_SOURCES: &[&str] = &[
+    "activecampaign",
+    "brevo",
+    "klaviyo",
+    "mailchimp",
+    "sendgrid",
+    "sendinblue",
+];
+/// Hosts where people read their mail; others tell it by a label below their domain.
+const WEBMAIL: &[&str] = &[
+    "3c.gmx.net",
+    "3c.web.de",
+    "app.fastmail.com",
+    "app.tuta.com",
+    "e.mail.ru",
+    "gmail.com",
+    "icloud.com",
+    "messagerie.orange.fr",
+    "navigator.gmx.net",
+    "navigator.web.de",
+    "outlook.com",
+    "outlook.live.com",
+    "outlook.office.com",
+    "outlook.office365.com",
+];
+/// Labels of hosts where people read their mail.
+const MAIL_LABELS: &[&str] = &["email", "mail", "poczta", "webmail"];
+
 /// Names and hosts of search engines.
 const SEARCH_SOURCES: &[&str] = &[
     "google",
@@ -154,16 +200,20 @@ impl Channel {
     fn by(source: &str, medium: &str) -> Self {
         let social = is_one_of(source, SOCIAL_SOURCES);
         let search = is_one_of(source, SEARCH_SOURCES) || is_google(source);
+        let banners = DISPLAY_SOURCES.contains(&source) || SHOWN_AGAIN.contains(&medium) && !search;
+        let mail = EMAIL.contains(&source) || EMAIL_SOURCES.contains(&source) || is_webmail(source);
         match medium {
             _ if EMAIL.contains(&medium) => Self::Email,
             _ if AFFILIATE.contains(&medium) => Self::Affiliate,
             _ if PAID_SOCIAL.contains(&medium) => Self::PaidSocial,
             _ if PAID_SEARCH.contains(&medium) => Self::PaidSearch,
-            _ if PAID.contains(&medium) && social => Self::PaidSocial,
+            _ if social && (PAID.contains(&medium) || medium == "cpm") => Self::PaidSocial,
+            _ if PAID.contains(&medium) && banners => Self::Display,
             _ if PAID.contains(&medium) => Self::PaidSearch,
             _ if DISPLAY.contains(&medium) => Self::Display,
             _ if SOCIAL.contains(&medium) => Self::OrganicSocial,
             _ if ORGANIC.contains(&medium) => Self::OrganicSearch,
+            "referral" | "" if mail => Self::Email,
             "referral" | "" if social => Self::OrganicSocial,
             "referral" | "" if search => Self::OrganicSearch,
             "referral" => Self::Referral,
@@ -196,14 +246,17 @@ fn is_one_of(source: &str, known: &[&str]) -> bool {
     })
 }
 
-/// Google has a host in each country.
+/// Google searches on a domain in each country; what lies below it is something else: mail, documents.
 fn is_google(source: &str) -> bool {
-    source
-        .split('.')
-        .rev()
-        .skip(1)
-        .take(2)
-        .any(|label| label == "google")
+    let suffix = source.strip_prefix("google.");
+    suffix.is_some_and(|suffix| psl::suffix_str(source) == Some(suffix))
+}
+
+/// A host where people read their mail.
+fn is_webmail(source: &str) -> bool {
+    let below = psl::domain_str(source).and_then(|domain| source.strip_suffix(domain));
+    let mut labels = below.unwrap_or_default().split('.');
+    is_one_of(source, WEBMAIL) || labels.any(|label| MAIL_LABELS.contains(&label))
 }
 
 #[cfg(test)]
@@ -231,6 +284,45 @@ mod tests {
             ("", Some("https://news.example/article"), Channel::Referral),
             ("", Some("https://google.evil.example.net/"), Channel::Referral),
             ("", Some("https://notfacebook.com/"), Channel::Referral),
+            ("", Some("https://google.com/"), Channel::OrganicSearch),
+            ("", Some("https://google.evil.net/"), Channel::Referral),
+            (
+                "",
+                Some("https://docs.google.com/document/d/1"),
+                Channel::Referral,
+            ),
+            ("", Some("https://accounts.google.com/"), Channel::Direct),
+            ("", Some("https://checkout.stripe.com/"), Channel::Direct),
+            ("", Some("https://mail.google.com/"), Channel::Email),
+            ("", Some("https://uk.mail.yahoo.com/"), Channel::Email),
+            ("", Some("https://outlook.live.com/"), Channel::Email),
+            ("", Some("https://search.yahoo.com/"), Channel::OrganicSearch),
+            ("?utm_source=facebook&utm_medium=cpm", None, Channel::PaidSocial),
+            (
+                "?utm_source=instagram&utm_medium=retargeting",
+                None,
+                Channel::PaidSocial,
+            ),
+            (
+                "?utm_source=criteo&utm_medium=retargeting",
+                None,
+                Channel::Display,
+            ),
+            ("?utm_source=criteo&utm_medium=cpc", None, Channel::Display),
+            (
+                "?utm_source=anybody&utm_medium=remarketing",
+                None,
+                Channel::Display,
+            ),
+            (
+                "?utm_source=google&utm_medium=remarketing",
+                None,
+                Channel::PaidSearch,
+            ),
+            ("?utm_source=anybody&utm_medium=cpm", None, Channel::Display),
+            ("?utm_source=newsletter", None, Channel::Email),
+            ("?utm_source=Klaviyo", None, Channel::Email),
+            ("?utm_source=newsletter&utm_medium=cpc", None, Channel::PaidSearch),
             ("?utm_source=google", None, Channel::OrganicSearch),
             ("?utm_source=poster&utm_medium=qr", None, Channel::Other),
             ("?trdt_cpid=1", None, Channel::Other),

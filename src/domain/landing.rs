@@ -6,22 +6,13 @@ use sha2::{Digest as _, Sha256};
 use url::Url;
 
 use super::click_id::{self, ClickId};
+use super::passage::is_passage;
 use super::personal::{MASK, is_masked};
-
-/// Hosts that a visitor only returns from: they bring nobody.
-const PAYMENT_PROVIDERS: [&str; 8] = [
-    "paypal.com",
-    "stripe.com",
-    "klarna.com",
-    "adyen.com",
-    "mollie.com",
-    "checkout.com",
-    "pay.google.com",
-    "payments.amazon.com",
-];
 
 /// Characters that a kept field may have; longer ones are cut.
 const MOST_KEPT: usize = 512;
+/// Bytes that a click id may have. A longer one is not kept: cut, it would be another click's.
+pub const MAX_CLICK_ID: usize = 1024;
 /// Bytes that a landing URL or a referrer may have.
 pub const MAX_URL: usize = 8192;
 
@@ -75,19 +66,21 @@ impl Landing {
         let mut campaign = Campaign::default();
         let (mut click_ids, mut masked_ids) = (BTreeMap::new(), Vec::new());
         for (name, value) in page.query_pairs() {
-            let value = kept(&value);
+            let value = value.trim();
             if value.is_empty() {
                 continue;
             }
             if let Some(slot) = campaign.slot(&name) {
-                slot.get_or_insert(value);
+                slot.get_or_insert_with(|| kept(value));
             } else if let Some(canonical) = canonical_click_id(&name) {
                 // The browser's script masks them where the visitor has not agreed.
-                if value == MASK {
+                if value == MASK || !is_click_id(value) {
                     masked_ids.push(canonical);
                     continue;
                 }
-                click_ids.entry(canonical.to_owned()).or_insert(value);
+                click_ids
+                    .entry(canonical.to_owned())
+                    .or_insert_with(|| value.to_owned());
             }
         }
         let referrer = referrer
@@ -136,9 +129,14 @@ impl Landing {
         self.campaign == Campaign::default() && self.click_id().is_none() && self.referrer.is_none()
     }
 
-    /// A number that stands for what was paid for: campaign and click id; none without either. The same click again has the same number.
+    /// A number that stands for what was paid for; none without campaign and click id. A click has the number of its id, whatever the site's
+    /// own links carry on of the campaign beside it; where no id is known, the campaign's fields and the network make the number.
     pub fn campaign_key(&self) -> Option<i64> {
-        if self.campaign == Campaign::default() && self.click_id().is_none() {
+        let network = self.click_id();
+        if let Some((name, value)) = network.and_then(|id| self.click_ids.get_key_value(id.name)) {
+            return number_of([name.as_str(), value]);
+        }
+        if self.campaign == Campaign::default() && network.is_none() {
             return None;
         }
         let fields = [
@@ -155,18 +153,7 @@ impl Landing {
         let fields = fields
             .into_iter()
             .map(|field| field.as_deref().unwrap_or_default());
-        let ids = self
-            .click_ids
-            .iter()
-            .flat_map(|(name, value)| [name.as_str(), value]);
-        let network = self.click_id().map_or("", |id| id.name);
-        let mut digest = Sha256::new();
-        for part in fields.chain([network]).chain(ids) {
-            digest.update(part.len().to_be_bytes());
-            digest.update(part);
-        }
-        let digest = digest.finalize();
-        digest.first_chunk().map(|first| i64::from_be_bytes(*first))
+        number_of(fields.chain([network.map_or("", |id| id.name)]))
     }
 
     /// The source, or what the click id or the referrer says in its place.
@@ -211,6 +198,22 @@ impl Campaign {
     }
 }
 
+/// A number that stands for some texts.
+fn number_of<'a>(texts: impl IntoIterator<Item = &'a str>) -> Option<i64> {
+    let mut digest = Sha256::new();
+    for text in texts {
+        digest.update(text.len().to_be_bytes());
+        digest.update(text);
+    }
+    let digest = digest.finalize();
+    digest.first_chunk().map(|first| i64::from_be_bytes(*first))
+}
+
+/// Whether a value can be a click id: one that was cut or changed would be another click's.
+pub fn is_click_id(value: &str) -> bool {
+    !value.is_empty() && value.len() <= MAX_CLICK_ID && !value.contains(char::is_control)
+}
+
 /// The spelling under which a click id, or a companion of one, is kept.
 pub fn canonical_click_id(name: &str) -> Option<&'static str> {
     let companion = || {
@@ -243,8 +246,7 @@ fn is_external(referrer: &Url, page: &Url) -> bool {
         return false;
     };
     let (from, to) = (bare_host(from), bare_host(to));
-    let pays = |provider: &str| from == provider || from.ends_with(&format!(".{provider}"));
-    from != to && !PAYMENT_PROVIDERS.iter().any(|provider| pays(provider))
+    from != to && !is_passage(from)
 }
 
 fn bare_host(host: &str) -> &str {
@@ -263,20 +265,61 @@ fn masked(mut url: Url, hides: impl Fn(&str) -> bool) -> String {
     url.into()
 }
 
-/// Masks `name=value` pairs in place, so that everything else stays as it was sent.
+/// Masks the values of `name=value` pairs in place, so that everything else stays as it was sent. A value reaches to the next `&` or `#`.
 fn mask_pairs(pairs: &str, hides: &impl Fn(&str) -> bool) -> String {
-    let mask = |pair: &str| {
-        let name = pair.split('=').next().unwrap_or_default();
-        let decoded = percent_encoding::percent_decode_str(name).decode_utf8_lossy();
-        // A single-page application's route may hold a query of its own: `#/route?token=...`.
-        let sensitive = pair.contains('=') && hides(decoded.rsplit('?').next().unwrap_or_default());
-        if sensitive {
-            format!("{name}={MASK}")
-        } else {
-            pair.to_owned()
+    let mut masked = String::with_capacity(pairs.len());
+    for piece in pairs.split_inclusive(['&', '#']) {
+        let (piece, end) = match piece.as_bytes().last() {
+            Some(b'&' | b'#') => piece.split_at(piece.len() - 1),
+            _ => (piece, ""),
+        };
+        match hidden_value(piece, hides) {
+            Some(at) => {
+                masked.push_str(&piece[..at]);
+                masked.push_str(MASK);
+            }
+            None => masked.push_str(piece),
         }
+        masked.push_str(end);
+    }
+    masked
+}
+
+/// Where the first value that must not be kept begins. A name stands at the beginning, or where a route or an encoded URL within has a query or
+/// fragment of its own: `/route?token=...`, `next=https%3A%2F%2F...%3Ftoken%3D...`.
+fn hidden_value(piece: &str, hides: &impl Fn(&str) -> bool) -> Option<usize> {
+    let mut name_at = Some(0);
+    let mut at = 0;
+    while at < piece.len() {
+        if let Some(length) = one_of(piece, at, &["=", "%3d"]) {
+            let name = name_at
+                .take()
+                .and_then(|start| piece.get(start..at))
+                .unwrap_or_default();
+            let name = percent_encoding::percent_decode_str(name).decode_utf8_lossy();
+            // A single-page application writes `#!token=` and `#/token=`.
+            if hides(name.trim_start_matches(['!', '/'])) {
+                return Some(at + length);
+            }
+            at += length;
+        } else if let Some(length) = one_of(piece, at, &["?", "%3f", "%26", "%23"]) {
+            at += length;
+            name_at = Some(at);
+        } else {
+            at += 1;
+        }
+    }
+    None
+}
+
+/// The length of the one among `wanted`, in any case, that stands there.
+fn one_of(text: &str, at: usize, wanted: &[&str]) -> Option<usize> {
+    let rest = &text.as_bytes()[at..];
+    let stands = |wanted: &&&str| {
+        let found = rest.get(..wanted.len());
+        found.is_some_and(|found| found.eq_ignore_ascii_case(wanted.as_bytes()))
     };
-    pairs.split('&').map(mask).collect::<Vec<_>>().join("&")
+    wanted.iter().find(stands).map(|wanted| wanted.len())
 }
 
 #[cfg(test)]
@@ -412,12 +455,76 @@ mod tests {
                 "https://shop.example/#token=[MASKED]&x=1",
             ),
             (
-                "https://shop.example/?emailing=x&q=a%20b",
-                "https://shop.example/?emailing=x&q=a%20b",
+                "https://shop.example/#!token=t&x=1",
+                "https://shop.example/#!token=[MASKED]&x=1",
+            ),
+            (
+                "https://shop.example/#/token=t",
+                "https://shop.example/#/token=[MASKED]",
+            ),
+            (
+                "https://shop.example/#a#token=t",
+                "https://shop.example/#a#token=[MASKED]",
+            ),
+            (
+                "https://shop.example/?next=https%3A%2F%2Fx.example%2F%3Fa%3D1%26Token%3Dt&b=1",
+                "https://shop.example/?next=https%3A%2F%2Fx.example%2F%3Fa%3D1%26Token%3D[MASKED]&b=1",
+            ),
+            (
+                "https://shop.example/?next=/a%23%2fotp=t%26b",
+                "https://shop.example/?next=/a%23%2fotp=[MASKED]",
+            ),
+            (
+                "https://shop.example/?emailing=x&q=a%20b&n=%3Fnotoken%3D1&token&%3F",
+                "https://shop.example/?emailing=x&q=a%20b&n=%3Fnotoken%3D1&token&%3F",
             ),
         ];
         for (url, expected) in table {
             assert_eq!(landing(url, None).url, expected, "{url}");
+        }
+    }
+
+    #[test]
+    fn a_click_is_one_whatever_else_is_carried_on() {
+        let key = |query: &str| landing(&format!("https://shop.example/{query}"), None).campaign_key();
+        assert_eq!(key("?utm_campaign=spring&gclid=X"), key("?gclid=X"));
+        assert_eq!(key("?gclid=X&gclsrc=aw.ds"), key("?utm_source=google&GCLID=X"));
+        assert_eq!(
+            key("?utm_campaign=a&gclid=[MASKED]"),
+            key("?utm_campaign=a&gclid=[MASKED]")
+        );
+        assert_eq!(key("?gclsrc=aw.ds"), None);
+        assert_eq!(key(""), None);
+        let all = [
+            "?gclid=X",
+            "?gclid=Y",
+            "?msclkid=X",
+            "?utm_campaign=a",
+            "?utm_campaign=b",
+            "?utm_source=a",
+            "?utm_campaign=a&gclid=[MASKED]",
+            "?gclid=[MASKED]",
+        ];
+        for (place, one) in all.iter().enumerate() {
+            for other in &all[place + 1..] {
+                assert_ne!(key(one), key(other), "{one} {other}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_click_id_that_is_too_long_is_none() {
+        let of = |value: &str| landing(&format!("https://shop.example/?gclid={value}"), None);
+        let long = "x".repeat(MAX_CLICK_ID);
+        assert_eq!(of(&long).click_ids["gclid"], long);
+        for bad in [long + "x", "a%00b".to_owned()] {
+            let landing = of(&bad);
+            assert_eq!(landing.click_ids, BTreeMap::new());
+            assert_eq!(
+                landing.click_id().map(|id| id.name),
+                Some("gclid"),
+                "the network is told"
+            );
         }
     }
 

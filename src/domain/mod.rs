@@ -1,5 +1,6 @@
 //! The words of the business, parsed once into types that hold. Pure: no I/O, no clock.
 
+pub mod answers;
 pub mod browser_event;
 pub mod channel;
 pub mod click_id;
@@ -13,6 +14,7 @@ pub mod identifiers;
 pub mod json;
 pub mod landing;
 pub mod money;
+mod passage;
 pub mod personal;
 mod reader;
 pub mod tenant;

@@ -2,6 +2,9 @@
 
 use chrono::{DateTime, Utc};
 
+use super::answers::Answers;
+use super::consent::Consent;
+
 /// What matching needs to know of a session, and what a journey keeps of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Touch {
@@ -23,4 +26,8 @@ pub struct Touch {
     pub click_id: Option<String>,
     /// Seen before the visitor agreed to be recognised, under an id of that day.
     pub anonymous: bool,
+    /// What the visitor answered in it; nothing where that is not asked.
+    pub answers: Answers,
+    /// Of the credited touch: what the visitor had answered by then in all visits, where that is not what this one says.
+    pub consent_by_then: Option<Consent>,
 }

@@ -3,6 +3,7 @@
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::Value;
+use sqlx::types::Json;
 use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
@@ -104,8 +105,8 @@ impl Previewer {
             .iter()
             .map(|touch| (touch.session_id.as_str(), touch.clicked_at))
             .collect();
-        let visits = sources::store::visits_of_sessions(conn, property_id, event_id, &clicks).await?;
-        let as_stored = as_stored(tenant, event_id, conversion);
+        let mut visits = sources::store::visits_of_sessions(conn, property_id, event_id, &clicks).await?;
+        let as_stored = as_stored(tenant, event_id, conversion, journey);
         let mut facts = Facts {
             topic: conversion.topic,
             event_name: conversion.event_name.clone(),
@@ -117,6 +118,10 @@ impl Previewer {
             },
             unknown_consent_granted: sources::store::unknown_consent_granted(conn, property_id).await?,
         };
+        if !visits.is_empty() && sources::are_silent(&visits) {
+            let browsers = sources::store::browsers(conn, property_id, &[&as_stored]).await?;
+            visits.splice(0..0, browsers);
+        }
         let purchase = match conversion.purchase_id {
             Some(_) => sources::store::purchases(conn, property_id, &[&as_stored]).await?,
             None => Vec::new(),
@@ -168,7 +173,7 @@ impl Previewer {
 }
 
 /// The conversion as it would lie in the database.
-fn as_stored(tenant: Tenant, event_id: Uuid, conversion: &Conversion) -> StoredConversion {
+fn as_stored(tenant: Tenant, event_id: Uuid, conversion: &Conversion, journey: &[Touch]) -> StoredConversion {
     StoredConversion {
         property_id: tenant.property_id,
         event_id,
@@ -184,6 +189,7 @@ fn as_stored(tenant: Tenant, event_id: Uuid, conversion: &Conversion) -> StoredC
         user_id: conversion.user_id.clone(),
         payload: conversion.payload.clone(),
         personal_sealed: None,
+        session_consent: journey.last().and_then(|touch| touch.consent_by_then).map(Json),
     }
 }
 

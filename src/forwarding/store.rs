@@ -62,13 +62,14 @@ async fn known(
 ) -> Result<HashMap<(Uuid, Uuid), (Facts, Option<Uuid>)>, sqlx::Error> {
     let rows = sqlx::query!(
         r#"select c.property_id, c.event_id, c.topic, c.event_name, c.event_time, c.match_reason = 'matched' as "matched!",
-               (c.payload->'consent')::text as consent, s.consent as "session_consent?: Json<Consent>",
+               (c.payload->'consent')::text as consent,
+               coalesce(c.session_consent, s.consent) as "session_consent?: Json<Consent>",
                p.unknown_consent_granted, l.click_id as "click_id?", b.event_id as "purchase_event_id?"
            from unnest($1::uuid[], $2::uuid[]) as w(property_id, event_id)
            cross join lateral (select * from conversions where property_id = w.property_id and event_id = w.event_id limit 1) c
            cross join lateral (select * from properties where property_id = w.property_id limit 1) p
            left join lateral (
-               select consent from sessions where property_id = w.property_id and session_id = c.session_id limit 1
+               select consent from session_of(w.property_id, c.session_id) limit 1
            ) s on true
            left join lateral (
                select k.click_id from credits k

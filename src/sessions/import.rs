@@ -10,14 +10,14 @@ use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
 use super::{Client, Session};
+use crate::domain::answers::Answers;
 use crate::domain::consent::Consent;
 use crate::domain::device::Device;
 use crate::domain::faults::{Fault, Faults};
-use crate::domain::landing::{Landing, canonical_click_id, kept};
+use crate::domain::landing::{Landing, canonical_click_id, is_click_id, kept};
 use crate::domain::text;
 
 const MAX_ID: usize = 256;
-const MAX_CLICK_ID: usize = 1024;
 const MAX_USER_AGENT: usize = 1000;
 
 /// The line as it is written.
@@ -124,7 +124,7 @@ fn build(line: &Line<'_>, faults: &mut Faults) -> Option<Session> {
                 "unknown_click_id",
                 "is no click id",
             ),
-            Some(_) if value.is_empty() || value.len() > MAX_CLICK_ID || value.contains(char::is_control) => {
+            Some(_) if !is_click_id(value) => {
                 faults.add(
                     format!("click_ids.{name}"),
                     "bad_click_id",
@@ -151,8 +151,7 @@ fn build(line: &Line<'_>, faults: &mut Faults) -> Option<Session> {
         device: line.user_agent.as_deref().and_then(Device::of),
         hits: Vec::new(),
         page_views: 1,
-        consent,
-        consent_at: None,
+        answers: Answers::given(consent, started_at),
         browser_ids: BTreeMap::new(),
         client: Client {
             ip: ip.map(str::to_owned),

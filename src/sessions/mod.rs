@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use crate::domain::consent::Consent;
+use crate::domain::answers::Answers;
 use crate::domain::device::Device;
 use crate::domain::landing::Landing;
 use tracking::timeline::Hit;
@@ -35,10 +35,8 @@ pub struct Session {
     pub hits: Vec<Hit>,
     /// Pages viewed.
     pub page_views: i32,
-    /// What the visitor agreed to.
-    pub consent: Consent,
-    /// When the visitor was last asked.
-    pub consent_at: Option<DateTime<Utc>>,
+    /// What the visitor answered.
+    pub answers: Answers,
     /// Cookies of ad platforms, name to value; kept with the consent to advertising alone.
     pub browser_ids: BTreeMap<String, String>,
     /// The visitor's address and user agent: to be sealed.

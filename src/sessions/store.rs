@@ -2,17 +2,21 @@
 
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
+use sqlx::types::Json;
 use uuid::Uuid;
 
 use super::Session;
 use super::tracking::store::packed;
+use crate::domain::answers::{Answers, Times};
 use crate::domain::channel::Channel;
+use crate::domain::consent::Consent;
 use crate::domain::device::Device;
 use crate::domain::touch::Touch;
 use crate::platform::secrets::{self, Sealer};
 
 /// Touches of one visitor id that are looked at, at most: the newest ones.
 const MOST_TOUCHES: i64 = 50;
+
 /// Whose touches are wanted, up to which time.
 #[derive(Debug)]
 pub struct Wanted<'a> {
@@ -26,78 +30,86 @@ pub struct Wanted<'a> {
     pub window_start: DateTime<Utc>,
 }
 
-/// The touches that can matter to each of `wanted`, in its order: of each id that the visitor goes by, the newest touches up to the event;
-/// where none of them is in the window, the newest direct visit too, and the first session after the event, which tells a late click from
-/// an unknown visitor. Each is one look-up for the batch, and asks for those alone who need it.
+impl Wanted<'_> {
+    /// Whether a session that began then is of the journey's window.
+    pub fn has_in_window(&self, began: DateTime<Utc>) -> bool {
+        began >= self.window_start && began < self.end()
+    }
+
+    /// The end of the event's second: senders round, and a click within that second came before.
+    fn end(&self) -> DateTime<Utc> {
+        DateTime::from_timestamp(self.event_time.timestamp() + 1, 0).unwrap_or(self.event_time)
+    }
+}
+
+/// The touches that can matter to each of `wanted`, in its order: of each id that the visitor goes by, the newest touches and the newest direct
+/// visit up to the event; where none of them is in the window, the first session after the event too, which tells a late click from an unknown
+/// visitor. Each is one look-up for the batch, and asks for those alone who need it.
 pub async fn touches(conn: &mut PgConnection, wanted: &[Wanted<'_>]) -> Result<Vec<Vec<Touch>>, sqlx::Error> {
     let mut found: Vec<Vec<Touch>> = vec![Vec::new(); wanted.len()];
-    let mut places: Vec<usize> = (0..wanted.len()).collect();
-    let in_window = |place: usize, touch: &Touch| touch.clicked_at >= wanted[place].window_start;
-    for look_up in [LookUp::Touches, LookUp::Direct, LookUp::After] {
-        places.retain(|place| !found[*place].iter().any(|touch| in_window(*place, touch)));
-        if places.is_empty() {
-            break;
-        }
-        match look_up {
-            LookUp::Touches => before(conn, wanted, &places, false, MOST_TOUCHES, &mut found).await?,
-            LookUp::Direct => before(conn, wanted, &places, true, 1, &mut found).await?,
-            LookUp::After => after(conn, wanted, &places, &mut found).await?,
-        }
+    if wanted.is_empty() {
+        return Ok(found);
+    }
+    before(conn, wanted, &mut found).await?;
+    let without = |place: &usize| {
+        let in_window = |touch: &Touch| wanted[*place].has_in_window(touch.clicked_at);
+        !found[*place].iter().any(in_window)
+    };
+    let places: Vec<usize> = (0..wanted.len()).filter(without).collect();
+    if !places.is_empty() {
+        after(conn, wanted, &places, &mut found).await?;
     }
     Ok(found)
 }
 
-/// What is looked up, in this order, until something is in the window.
-enum LookUp {
-    Touches,
-    Direct,
-    After,
-}
-
-/// The end of the event's second: senders round, and a click within that second came before.
-fn end_of(wanted: &Wanted<'_>) -> DateTime<Utc> {
-    DateTime::from_timestamp(wanted.event_time.timestamp() + 1, 0).unwrap_or(wanted.event_time)
-}
-
-/// Adds the newest `most` sessions of each id up to the event, direct ones or others.
+/// Adds the newest sessions of each id up to the event, with what the visitor answered in them.
 async fn before(
     conn: &mut PgConnection,
     wanted: &[Wanted<'_>],
-    places: &[usize],
-    direct: bool,
-    most: i64,
     found: &mut [Vec<Touch>],
 ) -> Result<(), sqlx::Error> {
     let rows = sqlx::query!(
-        r#"select w.index as "index!", s.session_id, s.started_at, s.source, s.medium, s.campaign, s.campaign_id, s.click_id,
-               starts_with(id, 'fp_') as "anonymous!"
+        r#"select w.index as "index!", s.session_id as "session_id!", s.started_at as "started_at!", s.direct as "direct!", s.source, s.medium,
+               s.campaign, s.campaign_id, s.click_id, starts_with(i.id, 'fp_') as "anonymous!", s.consent as "consent: Json<Consent>",
+               s.consent_at, s.consent_times as "consent_times: Json<Times>"
            from unnest($1::bigint[], $2::uuid[], $3::text[], $4::timestamptz[]) as w(index, property_id, visitor_id, before)
-           cross join lateral visitor_ids(w.property_id, w.visitor_id) as id
+           cross join lateral visitor_ids(w.property_id, w.visitor_id, w.before - interval '1 second') as i
            cross join lateral (
-               select session_id, started_at, source, medium, campaign, campaign_id, click_id from sessions t
-               where t.property_id = w.property_id and t.visitor_id = id and t.direct = $5 and t.started_at < w.before
-               order by t.started_at desc limit $6
+               (select session_id, started_at, direct, source, medium, campaign, campaign_id, click_id, consent, consent_at, consent_times
+                from sessions t
+                where t.property_id = w.property_id and t.visitor_id = i.id and t.direct = false and t.started_at < w.before
+                  and t.started_at <= i.until
+                order by t.started_at desc limit $5)
+               union all
+               (select session_id, started_at, direct, source, medium, campaign, campaign_id, click_id, consent, consent_at, consent_times
+                from sessions t
+                where t.property_id = w.property_id and t.visitor_id = i.id and t.direct and t.started_at < w.before
+                  and t.started_at <= i.until
+                order by t.started_at desc limit 1)
            ) s"#,
-        &places.iter().map(|place| *place as i64).collect::<Vec<_>>(),
-        &places.iter().map(|place| wanted[*place].property_id).collect::<Vec<_>>(),
-        &places.iter().map(|place| wanted[*place].visitor_id).collect::<Vec<_>>() as &[&str],
-        &places.iter().map(|place| end_of(&wanted[*place])).collect::<Vec<_>>(),
-        direct,
-        most,
+        &(0..wanted.len()).map(|place| place as i64).collect::<Vec<_>>(),
+        &wanted.iter().map(|one| one.property_id).collect::<Vec<_>>(),
+        &wanted.iter().map(|one| one.visitor_id).collect::<Vec<_>>() as &[&str],
+        &wanted.iter().map(Wanted::end).collect::<Vec<_>>(),
+        MOST_TOUCHES,
     )
     .fetch_all(conn)
     .await?;
     for row in rows {
+        let consent = row.consent.map(|json| json.0).unwrap_or_default();
+        let times = row.consent_times.map(|json| json.0);
         let touch = Touch {
             session_id: row.session_id,
             clicked_at: row.started_at,
-            direct,
+            direct: row.direct,
             source: row.source,
             medium: row.medium,
             campaign: row.campaign,
             campaign_id: row.campaign_id,
             click_id: row.click_id,
             anonymous: row.anonymous,
+            answers: Answers::stored(consent, row.consent_at.unwrap_or(row.started_at), times),
+            consent_by_then: None,
         };
         add(found, row.index, touch);
     }
@@ -114,20 +126,22 @@ async fn after(
     let rows = sqlx::query!(
         r#"select w.index as "index!", s.session_id as "session_id!", s.started_at as "started_at!", s.direct as "direct!"
            from unnest($1::bigint[], $2::uuid[], $3::text[], $4::timestamptz[]) as w(index, property_id, visitor_id, before)
-           cross join lateral visitor_ids(w.property_id, w.visitor_id) as id
+           cross join lateral visitor_ids(w.property_id, w.visitor_id, w.before - interval '1 second') as i
            cross join lateral (
                (select session_id, started_at, direct from sessions t
-                where t.property_id = w.property_id and t.visitor_id = id and t.direct = false and t.started_at >= w.before
+                where t.property_id = w.property_id and t.visitor_id = i.id and t.direct = false and t.started_at >= w.before
+                  and t.started_at <= i.until
                 order by t.started_at limit 1)
                union all
                (select session_id, started_at, direct from sessions t
-                where t.property_id = w.property_id and t.visitor_id = id and t.direct and t.started_at >= w.before
+                where t.property_id = w.property_id and t.visitor_id = i.id and t.direct and t.started_at >= w.before
+                  and t.started_at <= i.until
                 order by t.started_at limit 1)
            ) s"#,
         &places.iter().map(|place| *place as i64).collect::<Vec<_>>(),
         &places.iter().map(|place| wanted[*place].property_id).collect::<Vec<_>>(),
         &places.iter().map(|place| wanted[*place].visitor_id).collect::<Vec<_>>() as &[&str],
-        &places.iter().map(|place| end_of(&wanted[*place])).collect::<Vec<_>>(),
+        &places.iter().map(|place| wanted[*place].end()).collect::<Vec<_>>(),
     )
     .fetch_all(conn)
     .await?;
@@ -142,6 +156,8 @@ async fn after(
             campaign_id: None,
             click_id: None,
             anonymous: false,
+            answers: Answers::default(),
+            consent_by_then: None,
         };
         add(found, row.index, touch);
     }
@@ -189,7 +205,7 @@ pub async fn insert(
         .collect::<Result<Vec<_>, _>>()?;
     let consents = sessions
         .iter()
-        .map(|(_, s)| json(serde_json::to_value(s.consent)))
+        .map(|(_, s)| json(serde_json::to_value(s.answers.consent())))
         .collect::<Result<Vec<_>, _>>()?;
     let browser_ids = sessions
         .iter()
@@ -198,17 +214,17 @@ pub async fn insert(
     let done = sqlx::query!(
         r#"insert into sessions (property_id, session_id, attribution_id, visitor_id, started_at, last_seen_at, direct, landing_url, referrer,
                source, medium, campaign, campaign_id, ad_group_id, keyword_id, creative_id, term, content, click_id, click_ids, consent,
-               client_sealed, channel, device, campaign_key, page_views, hits, consent_at, browser_ids)
+               client_sealed, channel, device, campaign_key, page_views, hits, consent_at, browser_ids, consent_times)
            select property_id, session_id, attribution_id, visitor_id, started_at, last_seen_at, direct, landing_url, referrer,
                source, medium, campaign, campaign_id, ad_group_id, keyword_id, creative_id, term, content, click_id, click_ids, consent,
-               client_sealed, channel, device, campaign_key, page_views, hits::integer[], consent_at, browser_ids
+               client_sealed, channel, device, campaign_key, page_views, hits::integer[], consent_at, browser_ids, consent_times
            from unnest($1::uuid[], $2::text[], $3::uuid[], $4::text[], $5::timestamptz[], $6::boolean[], $7::text[], $8::text[], $9::text[],
                $10::text[], $11::text[], $12::text[], $13::text[], $14::text[], $15::text[], $16::text[], $17::text[], $18::text[],
                $19::jsonb[], $20::jsonb[], $21::bytea[], $22::timestamptz[], $23::text[], $24::text[], $25::bigint[], $26::integer[],
-               $27::text[], $28::timestamptz[], $29::jsonb[])
+               $27::text[], $28::timestamptz[], $29::jsonb[], $31::jsonb[])
              as t(property_id, session_id, attribution_id, visitor_id, started_at, direct, landing_url, referrer, source, medium, campaign,
                campaign_id, ad_group_id, keyword_id, creative_id, term, content, click_id, click_ids, consent, client_sealed, last_seen_at,
-               channel, device, campaign_key, page_views, hits, consent_at, browser_ids)
+               channel, device, campaign_key, page_views, hits, consent_at, browser_ids, consent_times)
            on conflict (property_id, session_id) do update set
                started_at = excluded.started_at, last_seen_at = excluded.last_seen_at, direct = excluded.direct,
                landing_url = excluded.landing_url, referrer = excluded.referrer, source = excluded.source, medium = excluded.medium,
@@ -217,7 +233,7 @@ pub async fn insert(
                click_id = excluded.click_id, click_ids = excluded.click_ids, consent = excluded.consent,
                client_sealed = excluded.client_sealed, channel = excluded.channel, device = excluded.device,
                campaign_key = excluded.campaign_key, page_views = excluded.page_views, hits = excluded.hits,
-               consent_at = excluded.consent_at, browser_ids = excluded.browser_ids
+               consent_at = excluded.consent_at, browser_ids = excluded.browser_ids, consent_times = excluded.consent_times
            where $30"#,
         &sessions.iter().map(|(property, _)| *property).collect::<Vec<_>>(),
         &text(|s| Some(&s.session_id)) as &[Option<&str>],
@@ -246,9 +262,10 @@ pub async fn insert(
         &sessions.iter().map(|(_, s)| s.landing.campaign_key()).collect::<Vec<_>>() as &[Option<i64>],
         &sessions.iter().map(|(_, s)| s.page_views).collect::<Vec<_>>(),
         &sessions.iter().map(|(_, s)| (!s.hits.is_empty()).then(|| packed(&s.hits))).collect::<Vec<_>>() as &[Option<String>],
-        &sessions.iter().map(|(_, s)| s.consent_at).collect::<Vec<_>>() as &[Option<DateTime<Utc>>],
+        &sessions.iter().map(|(_, s)| s.answers.newest()).collect::<Vec<_>>() as &[Option<DateTime<Utc>>],
         &browser_ids,
         already_there == AlreadyThere::Replaced,
+        &sessions.iter().map(|(_, s)| s.answers.times().map(Json)).collect::<Vec<_>>() as &[Option<Json<Times>>],
     )
     .execute(conn)
     .await?;

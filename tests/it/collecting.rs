@@ -3,6 +3,8 @@
 use chrono::TimeDelta;
 use serde_json::{Value, json};
 use sqlx::PgPool;
+use trustdata::platform::config;
+use trustdata::platform::secrets::{Sealer, key_of_database, row};
 
 use crate::support::{Answer, TestApp, now, purchase};
 
@@ -87,6 +89,8 @@ async fn what_is_kept_is_what_the_visitor_agreed_to(pool: PgPool) {
     let send = async |fields: Value| {
         let request = app
             .page()
+            .header("host", "t.shop.example")
+            .header("origin", "https://shop.example")
             .header("cookie", "_fbc=fb.1.3; _fbp=other; session=secret");
         visitor(&Answer::of(request.body(app.event("page_view", &fields).to_string())).await)
     };
@@ -227,6 +231,187 @@ async fn a_browser_and_a_back_end_tell_of_one_purchase(pool: PgPool) {
         !payload.contains("jane") && !payload.contains("1920"),
         "{payload}"
     );
+}
+
+/// The customer's data of the one conversion, opened.
+async fn personal(app: &TestApp) -> Value {
+    let (event_id, sealed): (uuid::Uuid, Vec<u8>) =
+        sqlx::query_as("select event_id, personal_sealed from conversions")
+            .fetch_one(&app.pool)
+            .await
+            .unwrap();
+    let mut conn = app.pool.acquire().await.unwrap();
+    let key = key_of_database(&mut conn, now()).await.unwrap();
+    let sealer = Sealer::new(&config::load(None).unwrap().secrets, Some(key)).unwrap();
+    let clear = sealer.open(&sealed, &row(app.property_id, event_id.as_bytes()));
+    serde_json::from_slice(&clear.unwrap()).unwrap()
+}
+
+#[sqlx::test]
+async fn each_door_adds_what_it_knows_of_the_customer(pool: PgPool) {
+    let app = TestApp::start(pool).await;
+    let with = |user_data: Value| {
+        let mut told = purchase("O-1");
+        told["visitor_id"] = json!("v-1");
+        told["user_data"] = user_data;
+        told
+    };
+    let first = with(json!({ "email": "a@b.example", "address": { "city": "Bonn" } }));
+    app.send("purchase", &first).await;
+    let page = with(
+        json!({ "email": "other@b.example", "phone": "+4922812345", "address": { "city": "Kiel", "country": "DE" } }),
+    );
+    app.tell("purchase", page).await;
+    // The same door again adds nothing.
+    app.send("purchase", &with(json!({ "first_name": "Jane" }))).await;
+    let merged = json!({ "email": "a@b.example", "phone": "+4922812345", "address": { "city": "Bonn", "country": "DE" } });
+    assert_eq!(personal(&app).await["user_data"], merged);
+    // Nor does one that comes when personal data may be past its time.
+    app.clock.advance(TimeDelta::days(7));
+    app.tell("purchase", with(json!({ "last_name": "Doe" }))).await;
+    assert_eq!(personal(&app).await["user_data"], merged);
+}
+
+#[sqlx::test]
+async fn what_became_richer_is_planned_anew(pool: PgPool) {
+    // The worker takes such rows at once: what was there is written down beside.
+    for statement in [
+        "create table planned_anew (event_id uuid)",
+        "create function write_down() returns trigger language plpgsql as
+         $$ begin insert into planned_anew values (new.event_id); return null; end $$",
+        "create trigger write_down after insert on outbox for each row when (new.again) execute function write_down()",
+    ] {
+        sqlx::query(statement).execute(&pool).await.unwrap();
+    }
+    let app = TestApp::start(pool).await;
+    let with = |user_data: Value| {
+        let mut told = purchase("O-1");
+        told["user_data"] = user_data;
+        told
+    };
+    app.send("purchase", &with(json!({}))).await;
+    app.tell("purchase", with(json!({ "email": "a@b.example" })))
+        .await;
+    assert_eq!(
+        app.count("planned_anew join conversions using (event_id)").await,
+        1
+    );
+    // What adds nothing plans nothing.
+    app.tell("purchase", with(json!({ "email": "other@b.example" })))
+        .await;
+    app.send("purchase", &with(json!({ "phone": "+4922812345" })))
+        .await;
+    assert_eq!(app.count("planned_anew").await, 1);
+}
+
+#[sqlx::test]
+async fn what_comes_at_once_from_many_is_all_kept(pool: PgPool) {
+    let one = TestApp::start(pool.clone()).await;
+    one.send("purchase", &purchase("O-1")).await;
+    let other = TestApp::start(pool).await;
+    let known = [
+        ("email", json!("a@b.example")),
+        ("phone", json!("+4922812345")),
+        ("first_name", json!("Jane")),
+        ("last_name", json!("Doe")),
+        ("address", json!({ "city": "Bonn" })),
+        ("address", json!({ "country": "DE" })),
+        ("address", json!({ "street": "Am Hof 1" })),
+        ("address", json!({ "postal_code": "53113" })),
+    ];
+    let page = |place: usize, (name, value): &(&str, Value)| {
+        let mut told = purchase("O-1");
+        told["user_data"] = json!({ *name: value });
+        // Two instances, with writers of their own.
+        let app = if place.is_multiple_of(2) { &one } else { &other };
+        Answer::of(app.page().body(one.event("purchase", &told).to_string()))
+    };
+    let all = known.iter().enumerate().map(|(place, told)| page(place, told));
+    for answer in futures_util::future::join_all(all).await {
+        assert_eq!(answer.status, 200, "{answer:?}");
+    }
+    let kept = &personal(&one).await["user_data"];
+    for (name, value) in &known {
+        match value.as_object() {
+            Some(address) => {
+                for (part, value) in address {
+                    assert_eq!(&kept[name][part], value, "{kept}");
+                }
+            }
+            None => assert_eq!(&kept[name], value, "{kept}"),
+        }
+    }
+}
+
+#[sqlx::test]
+async fn an_id_of_ours_is_nobodys_to_claim(pool: PgPool) {
+    let app = TestApp::start(pool).await;
+    let claimed = format!("fp_{}", "0".repeat(32));
+    let told = |consent: Value| json!({ "visitor_id": claimed, "consent": consent });
+    let made = visitor(&app.tell("page_view", told(json!({}))).await);
+    assert!(made.starts_with("fp_") && made != claimed, "{made}");
+    let recognised = visitor(&app.tell("page_view", told(json!({ "analytics": true }))).await);
+    assert!(!recognised.starts_with("fp_"), "{recognised}");
+}
+
+#[sqlx::test]
+async fn cookies_of_ad_platforms_are_the_sites_own_alone(pool: PgPool) {
+    let app = TestApp::start(pool).await;
+    let consent = json!({ "analytics": true, "advertising": true });
+    for (visitor, host) in [("v-1", "t.shop.example"), ("v-2", "t.other.example")] {
+        let event = app.event("page_view", &json!({ "visitor_id": visitor, "consent": consent }));
+        let request = app
+            .page()
+            .header("host", host)
+            .header("origin", "https://www.shop.example")
+            .header("cookie", "_fbp=fb.1.2");
+        assert_eq!(Answer::of(request.body(event.to_string())).await.status, 200);
+    }
+    let kept: Vec<Value> = sqlx::query_scalar("select browser_ids from sessions order by visitor_id")
+        .fetch_all(&app.pool)
+        .await
+        .unwrap();
+    assert_eq!(kept, [json!({ "_fbp": "fb.1.2" }), json!({})]);
+}
+
+#[sqlx::test]
+async fn a_web_pixel_in_a_sandbox_is_heard(pool: PgPool) {
+    let app = TestApp::start(pool).await;
+    let asked = app
+        .http
+        .request(reqwest::Method::OPTIONS, app.url("/api/events"))
+        .header("origin", "null")
+        .header("access-control-request-method", "POST")
+        .header("access-control-request-headers", "content-type");
+    let asked = Answer::of(asked).await;
+    assert_eq!(
+        (asked.status.as_u16(), asked.header("access-control-allow-origin")),
+        (204, "null")
+    );
+    let consent =
+        json!({ "analytics": true, "advertising": true, "preferences": true, "sale_of_data": true });
+    let mut event = app.event(
+        "purchase",
+        &json!({ "conversion_id": "O-1", "value": 99.0, "currency": "USD", "consent": consent }),
+    );
+    event["page_location"] = json!(AD);
+    event["visitor_id"] = json!("v-1");
+    let told = app
+        .http
+        .post(app.url("/api/events"))
+        .header("origin", "null")
+        .header("cookie", "_trdt_vid=another; _fbp=fb.1.2")
+        .json(&event);
+    let told = Answer::of(told).await;
+    assert_eq!(visitor(&told), "v-1");
+    assert_eq!(told.header("access-control-allow-origin"), "null");
+    assert_eq!(told.header("set-cookie"), "", "a sandbox is of no site");
+    let credited: (String, String) =
+        sqlx::query_as("select campaign, conversion_id from credits join conversions using (event_id)")
+            .fetch_one(&app.pool)
+            .await
+            .unwrap();
+    assert_eq!(credited, ("spring".to_owned(), "O-1".to_owned()));
 }
 
 #[sqlx::test]
@@ -380,6 +565,8 @@ async fn arrays(pool: PgPool) {
 
 #[sqlx::test]
 async fn a_crawlers_visit_is_answered_and_not_kept(pool: PgPool) {
+    let metrics = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder();
+    let _here = metrics::set_default_local_recorder(&metrics);
     let app = TestApp::start(pool).await;
     let googlebot = "Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)";
     let send = async |name: &str, header: &str, by_script: Option<&str>| {
@@ -408,6 +595,11 @@ async fn a_crawlers_visit_is_answered_and_not_kept(pool: PgPool) {
     // What relays a page's events is not what the page was read with.
     assert_ne!(send("page_view", "GuzzleHttp/7", Some(CHROME)).await, "");
     assert_eq!(app.count("sessions").await, 1);
+    let text = metrics.handle().render();
+    for counted in [r#"outcome="bot"} 4"#, r#"outcome="stored"} 1"#] {
+        let line = format!("trustdata_collect_events_total{{{counted}");
+        assert!(text.contains(&line), "{line} in {text}");
+    }
 }
 
 #[sqlx::test]

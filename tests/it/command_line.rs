@@ -5,7 +5,7 @@ use std::process::{Command, Output};
 use serde_json::{Value, json};
 use sqlx::PgPool;
 
-use crate::support::{TestApp, config_for};
+use crate::support::{TestApp, config_for, until};
 
 pub fn run(pool: &PgPool, args: &[&str], input: &str) -> Output {
     use std::io::Write as _;
@@ -44,6 +44,22 @@ fn tempfile() -> std::path::PathBuf {
 
 pub fn json_of(output: &Output) -> Value {
     serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{output:?}"))
+}
+
+#[sqlx::test]
+async fn imported_sessions_wake_the_conversions_that_wait_for_them(pool: PgPool) {
+    let app = TestApp::start(pool.clone()).await;
+    let lead = json!({ "conversion_id": "1", "visitor_id": "v1" });
+    assert_eq!(app.send("lead", &lead).await.body["session_matched"], false);
+    let line = json!({ "attribution_id": app.attribution_id, "visitor_id": "v1", "started_at": "2026-10-30T10:00:00Z",
+                       "landing_url": "https://shop.example/?utm_source=google&utm_campaign=spring" });
+    let done = run(&pool, &["session", "import", "-"], &line.to_string());
+    assert!(done.status.success(), "{done:?}");
+    until("it is matched", async || app.count("awaited_visitors").await == 0).await;
+    assert_eq!(
+        app.send("lead", &lead).await.body["attribution"]["campaign"],
+        "spring"
+    );
 }
 
 #[sqlx::test]

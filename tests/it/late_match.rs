@@ -6,11 +6,13 @@ use chrono::TimeDelta;
 use serde_json::{Value, json};
 use sqlx::PgPool;
 use trustdata::conversions::look_again;
+use trustdata::destinations::Policy;
 use trustdata::domain::landing::Landing;
 use trustdata::domain::tenant::Tenant;
 use trustdata::sessions::tracking::{Moment, apply};
 
-use crate::support::{TestApp, moment, now, purchase, sealer};
+use crate::forwarding::{Double, destination};
+use crate::support::{TestApp, moment, now, purchase, sealer, until};
 
 const AD: &str = "https://shop.example/?utm_source=google&utm_medium=cpc&utm_campaign=late&gclid=x";
 
@@ -166,5 +168,55 @@ async fn many_who_look_at_once_make_one_version(pool: PgPool) {
 async fn who_names_no_visitor_waits_for_nobody(pool: PgPool) {
     let app = TestApp::start(pool).await;
     app.send("purchase", &purchase("o-1")).await;
+    assert_eq!(app.count("awaited_visitors").await, 0);
+}
+
+#[sqlx::test]
+async fn a_touch_that_comes_late_takes_the_credit_from_a_direct_visit(pool: PgPool) {
+    let (app, double) = (TestApp::start(pool).await, Double::start().await);
+    destination(&app, &double.url, |d| d.policy = Policy::OwnClick).await;
+    let mut direct = page_view(&app, "v-1", -60, "https://shop.example/");
+    direct.consent.advertising = Some(true);
+    track(&app, &direct).await;
+    let first = buy(&app, "o-1", "v-1").await;
+    assert_eq!(first["attribution"]["reason"], "matched");
+    let state = async || -> Option<(String, Option<String>)> {
+        sqlx::query_as("select state, reason from deliveries")
+            .fetch_optional(&app.pool)
+            .await
+            .unwrap()
+    };
+    until("the delivery is planned", async || {
+        state()
+            .await
+            .is_some_and(|(_, reason)| reason.as_deref() == Some("not_own_click"))
+    })
+    .await;
+    // Another direct visit changes nothing.
+    track(&app, &page_view(&app, "v-1", -9000, "https://shop.example/")).await;
+    let due = "awaited_visitors where look_at = to_timestamp(0)";
+    until("it was looked at", async || app.count(due).await == 0).await;
+    assert_eq!(
+        (credits(&app).await, app.count("awaited_visitors").await),
+        (vec![(1, None)], 1)
+    );
+
+    let ad = "https://shop.example/?utm_source=facebook&utm_medium=cpc&utm_campaign=late&fbclid=x";
+    track(&app, &page_view(&app, "v-1", -3000, ad)).await;
+    settled(&app).await;
+    assert_eq!(credits(&app).await, [(1, None), (2, Some("late".to_owned()))]);
+    let again = buy(&app, "o-1", "v-1").await;
+    assert_eq!(again["attribution"]["campaign"], "late");
+    until("the delivery is planned anew", async || {
+        state().await.is_some_and(|(state, _)| state == "accepted")
+    })
+    .await;
+}
+
+#[sqlx::test]
+async fn who_came_by_a_touch_waits_for_nobody(pool: PgPool) {
+    let app = TestApp::start(pool).await;
+    track(&app, &page_view(&app, "v-1", -60, AD)).await;
+    buy(&app, "o-1", "v-1").await;
     assert_eq!(app.count("awaited_visitors").await, 0);
 }

@@ -3,16 +3,19 @@
 use std::time::{Duration, Instant};
 
 use sqlx::PgPool;
+use trustdata::conversions::look_again;
 use uuid::Uuid;
 
 use crate::forwarding::{Double, destination};
-use crate::support::{TestApp, now};
+use crate::support::{TestApp, now, until};
 
 /// Conversions that come at once, as after an import: many batches of them.
 const CONVERSIONS: i32 = 8000;
 /// Rows of tables that a conversion costs on its way to one platform and into the sums, measured and rounded up. One statement that reads all
 /// of the tenant's conversions for each batch alone comes to more than the difference.
 const MOST_ROWS: f64 = 30.0;
+/// The tables that grow.
+const GROWING: &str = "'conversions', 'credits', 'credit_changes', 'sessions', 'outbox'";
 
 #[sqlx::test]
 async fn a_conversion_costs_the_same_however_many_there_are(pool: PgPool) {
@@ -32,7 +35,7 @@ async fn a_conversion_costs_the_same_however_many_there_are(pool: PgPool) {
             .await
             .unwrap();
     }
-    let before = rows_read(&pool).await;
+    let before = rows_read(&pool, GROWING).await;
     fill(&app, destination_id).await;
     let open = async || {
         let sent = app.count("deliveries where state = 'accepted'").await;
@@ -49,18 +52,58 @@ async fn a_conversion_costs_the_same_however_many_there_are(pool: PgPool) {
     }
     // Each connection tells of its reading a second later at most.
     tokio::time::sleep(Duration::from_millis(1500)).await;
-    let each = (rows_read(&pool).await - before) / f64::from(CONVERSIONS);
+    let each = (rows_read(&pool, GROWING).await - before) / f64::from(CONVERSIONS);
     println!("{each:.1} rows read for each conversion");
     assert!(each > 10.0, "{each}: reading is counted");
     assert!(each < MOST_ROWS, "{each}");
 }
 
-/// Rows that were read of the tables that grow, by whatever way.
-async fn rows_read(pool: &PgPool) -> f64 {
-    let sum = sqlx::query_scalar::<_, f64>(
-        "select sum(coalesce(idx_tup_fetch, 0) + seq_tup_read)::float8 from pg_stat_user_tables
-         where relname in ('conversions', 'credits', 'credit_changes', 'sessions', 'outbox')",
+#[sqlx::test]
+async fn who_is_waited_for_costs_the_same_however_many_wait(pool: PgPool) {
+    const VISITORS: i32 = 200;
+    let app = TestApp::start(pool.clone()).await;
+    let (property, stream, now) = (app.property_id, app.attribution_id, now());
+    let script = format!(
+        "alter table awaited_visitors set (autovacuum_enabled = off);
+         insert into awaited_visitors (property_id, event_id, visitor_id, attribution_id, look_at, waits_until)
+         select '{property}', md5(i::text)::uuid, 'v-' || i, '{stream}', '{now}'::timestamptz + '1 day', '{now}'::timestamptz + '1 day'
+         from generate_series(1, {CONVERSIONS}) i"
     );
+    sqlx::raw_sql(sqlx::AssertSqlSafe(script))
+        .execute(&pool)
+        .await
+        .unwrap();
+    let before = rows_read(&pool, "'awaited_visitors'").await;
+    for visitor in 1..=VISITORS {
+        let consent = serde_json::json!({ "analytics": true });
+        let fields = serde_json::json!({ "visitor_id": format!("v-{visitor}"), "consent": consent });
+        assert_eq!(app.tell("page_view", fields).await.status, 200);
+    }
+    let mut conn = pool.acquire().await.unwrap();
+    while look_again(&mut conn, now).await.unwrap().more {}
+    // Each connection tells of its reading a second later at most.
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    let looked_up = rows_read(&pool, "'awaited_visitors'").await - before;
+    println!("{looked_up} rows of those who wait looked up for {VISITORS} visitors");
+    assert!(
+        looked_up >= f64::from(VISITORS),
+        "{looked_up}: reading is counted"
+    );
+    assert!(looked_up < f64::from(VISITORS) * 20.0, "{looked_up}");
+    // Of conversions that are not there nobody waits on.
+    let left = i64::from(CONVERSIONS - VISITORS);
+    until("they were looked at", async || {
+        app.count("awaited_visitors").await == left
+    })
+    .await;
+}
+
+/// Rows that were read of these tables, by whatever way.
+async fn rows_read(pool: &PgPool, tables: &str) -> f64 {
+    let sum = format!(
+        "select sum(coalesce(idx_tup_fetch, 0) + seq_tup_read)::float8 from pg_stat_user_tables where relname in ({tables})"
+    );
+    let sum = sqlx::query_scalar::<_, f64>(sqlx::AssertSqlSafe(sum));
     sum.fetch_one(pool).await.unwrap()
 }
 

@@ -1,9 +1,10 @@
 //! What is stored, once, with its credit.
 
+use chrono::TimeDelta;
 use serde_json::{Value, json};
 use sqlx::PgPool;
 
-use crate::support::{Answer, TestApp, purchase};
+use crate::support::{Answer, TestApp, now, purchase};
 
 #[sqlx::test]
 async fn a_repeat_is_the_first_one(pool: PgPool) {
@@ -145,6 +146,61 @@ async fn links_are_followed_both_ways(pool: PgPool) {
         assert_eq!(answer.body["attribution"]["source"], "bing", "{visitor}");
         assert_eq!(answer.body["attribution"]["touches"], 2, "{visitor}");
     }
+}
+
+/// A link, made so many days ago.
+async fn link(app: &TestApp, from: &str, to: &str, days_ago: i64) {
+    sqlx::query("insert into visitor_links values ($1, $2, $3, $4)")
+        .bind(app.property_id)
+        .bind(from)
+        .bind(to)
+        .bind(now() - TimeDelta::days(days_ago))
+        .execute(&app.pool)
+        .await
+        .unwrap();
+}
+
+#[sqlx::test]
+async fn an_id_of_the_day_is_the_visitors_up_to_the_link(pool: PgPool) {
+    let app = TestApp::start(pool).await;
+    app.session("fp_1", 3.0, "utm_source=before").await;
+    app.session("v1", 2.0, "utm_source=own").await;
+    link(&app, "fp_1", "v1", 2).await;
+    // Somebody else behind the same address.
+    app.session("fp_1", 1.0, "utm_source=other").await;
+    let journey = async |id: &str, visitor: &str, days_ago: i64| -> Vec<String> {
+        let at = (now() - TimeDelta::days(days_ago)).timestamp();
+        let body = json!({ "conversion_id": id, "visitor_id": visitor, "event_time": at });
+        assert_eq!(app.send("lead", &body).await.status, 200);
+        sqlx::query_scalar("select k.source from credits k join conversions c using (event_id) where c.conversion_id = $1 order by k.position")
+            .bind(id)
+            .fetch_all(&app.pool)
+            .await
+            .unwrap()
+    };
+    assert_eq!(journey("1", "v1", 0).await, ["before", "own"]);
+    assert_eq!(journey("2", "fp_1", 0).await, ["before", "other"]);
+    assert_eq!(journey("3", "fp_1", 2).await, ["before", "own"]);
+}
+
+#[sqlx::test]
+async fn of_many_links_the_newest_count(pool: PgPool) {
+    let app = TestApp::start(pool).await;
+    for day in 1..=20 {
+        let id = format!("fp_{day:02}");
+        app.session(&id, day as f64 + 0.5, &format!("utm_source=s{day}"))
+            .await;
+        link(&app, &id, "v1", day).await;
+    }
+    let answer = app
+        .send("lead", &json!({ "conversion_id": "1", "visitor_id": "v1" }))
+        .await;
+    let attribution = &answer.body["attribution"];
+    assert_eq!(
+        (&attribution["source"], &attribution["touches"]),
+        (&json!("s1"), &json!(16)),
+        "{answer:?}"
+    );
 }
 
 #[sqlx::test]

@@ -83,7 +83,10 @@ impl Reader {
         let consent = self.consent(event);
         let measured = consent.analytics == Some(true);
         let refused = consent.analytics == Some(false);
-        let visitor_id = self.optional_id(event, "visitor_id", MAX_ID).filter(|_| !refused);
+        // An id that the service makes is nobody's to claim: it is made anew from the request.
+        let visitor_id = self
+            .optional_id(event, "visitor_id", MAX_ID)
+            .filter(|id| !refused && !id.starts_with(ANONYMOUS));
         let user_id = self.optional_id(event, "user_id", MAX_ID).filter(|_| measured);
         let at = believed(get(event, "event_time"), received_at);
         let landing = self.landing(event, name.as_deref(), measured);

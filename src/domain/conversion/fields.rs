@@ -92,36 +92,51 @@ pub fn content_differs(first: &str, repeat: &str) -> Vec<String> {
         .collect()
 }
 
-/// Personal fields with the members of `user_data` that only the repeat's have; none where that adds nothing. Both are JSON text of objects.
+/// Personal fields with the members of `user_data`, and of the address in it, that only the repeat's have; none where that adds nothing. Both
+/// are JSON text of objects.
 pub fn with_user_data_of(first: &str, repeat: &str) -> Option<String> {
-    let text = |object: &Object<'_>, name: &str| get(object, name).map(|raw| raw.get().to_owned());
-    let first: Object<'_> = serde_json::from_str(first).ok()?;
-    let of_repeat = text(&serde_json::from_str(repeat).ok()?, "user_data")?;
-    let of_repeat: Object<'_> = serde_json::from_str(&of_repeat).ok()?;
-    let of_first = text(&first, "user_data").unwrap_or_else(|| "{}".to_owned());
-    let mut members: Object<'_> = serde_json::from_str(&of_first).ok()?;
-    let told = |raw: &RawValue| !is_absence(raw);
-    members.fields.retain(|(_, raw)| told(raw));
-    let before = members.fields.len();
-    for (name, raw) in of_repeat.fields {
-        if told(raw) && !members.fields.iter().any(|(known, _)| *known == name) {
-            members.fields.push((name, raw));
-        }
-    }
-    if members.fields.len() == before {
-        return None;
-    }
-    let user_data = RawValue::from_string(text_of(&members)).ok()?;
-    let mut merged = Object {
-        fields: first
+    let mut first: Object<'_> = serde_json::from_str(first).ok()?;
+    let repeat: Object<'_> = serde_json::from_str(repeat).ok()?;
+    let user_data = get(&first, "user_data").map_or("{}", RawValue::get);
+    let user_data = with_members_of(user_data, get(&repeat, "user_data")?.get())?;
+    let user_data = RawValue::from_string(user_data).ok()?;
+    first.fields.retain(|(name, _)| name != "user_data");
+    first.fields.push(("user_data".into(), &user_data));
+    Some(text_of(&first))
+}
+
+/// An object with the members that only the other has; none where that adds nothing. Both are JSON text.
+fn with_members_of(object: &str, other: &str) -> Option<String> {
+    let told = |(_, raw): &(_, &RawValue)| !is_absence(raw);
+    let (object, other): (Object<'_>, Object<'_>) = (
+        serde_json::from_str(object).ok()?,
+        serde_json::from_str(other).ok()?,
+    );
+    let address = || with_members_of(get(&object, "address")?.get(), get(&other, "address")?.get());
+    let address = address().and_then(|text| RawValue::from_string(text).ok());
+    let mut members = Object {
+        fields: object
             .fields
             .iter()
-            .filter(|(name, _)| name != "user_data")
+            .filter(|member| told(member))
             .cloned()
             .collect(),
     };
-    merged.fields.push(("user_data".into(), &user_data));
-    Some(text_of(&merged))
+    let before = members.fields.len();
+    for member in other.fields.iter().filter(|member| told(member)) {
+        if !members.fields.iter().any(|(known, _)| *known == member.0) {
+            members.fields.push(member.clone());
+        }
+    }
+    let mut richer = members.fields.len() > before;
+    if let Some(address) = &address {
+        let known = members.fields.iter_mut().find(|(name, _)| name == "address");
+        if let Some((_, known)) = known {
+            *known = address;
+            richer = true;
+        }
+    }
+    richer.then(|| text_of(&members))
 }
 
 /// An object's JSON text.
@@ -173,6 +188,26 @@ mod tests {
                 r#"{"note":"x"}"#,
                 r#"{"note":"y","user_data":{"email":"a@b.example"}}"#,
                 Some(r#"{"note":"x","user_data":{"email":"a@b.example"}}"#),
+            ),
+            (
+                r#"{"user_data":{"address":{"city":"Bonn","country":""}}}"#,
+                r#"{"user_data":{"address":{"city":"Kiel","country":"DE"}}}"#,
+                Some(r#"{"user_data":{"address":{"city":"Bonn","country":"DE"}}}"#),
+            ),
+            (
+                r#"{"user_data":{"address":{"city":"Bonn"}}}"#,
+                r#"{"user_data":{"address":{"city":"Kiel"},"email":null}}"#,
+                None,
+            ),
+            (
+                r#"{"user_data":{"address":null}}"#,
+                r#"{"user_data":{"address":{"city":"Kiel"}}}"#,
+                Some(r#"{"user_data":{"address":{"city":"Kiel"}}}"#),
+            ),
+            (
+                r#"{"user_data":{"address":"odd"}}"#,
+                r#"{"user_data":{"address":{"city":"Kiel"}}}"#,
+                None,
             ),
             ("{}", r#"{"user_data":{"email":null,"phone":""}}"#, None),
             ("{}", r#"{"user_data":"odd"}"#, None),

@@ -81,6 +81,16 @@ async fn together(
     for visit in store::visits(conn, property_id, &travelled).await? {
         visits.entry(visit.event_id).or_default().push(visit);
     }
+    let silent: Vec<&StoredConversion> = conversions
+        .iter()
+        .filter(|one| visits.get(&one.event_id).is_some_and(|visits| are_silent(visits)))
+        .collect();
+    if !silent.is_empty() {
+        for browser in store::browsers(conn, property_id, &silent).await? {
+            // The first: whatever the journey itself tells comes before it.
+            visits.entry(browser.event_id).or_default().insert(0, browser);
+        }
+    }
     let of_event = |event_id: &Uuid| visits.get(event_id).map_or(&[][..], Vec::as_slice);
     let parcel = |conversion: &StoredConversion| {
         let sources = Sources {
@@ -95,6 +105,11 @@ async fn together(
         assemble(sources, sealer)
     };
     Ok(conversions.iter().filter_map(parcel).collect())
+}
+
+/// Whether none of the visits tells of the visitor's browser.
+pub fn are_silent(visits: &[Visit]) -> bool {
+    visits.iter().all(|visit| visit.client_sealed.is_none())
 }
 
 /// Whether refunds may take it back.
@@ -158,10 +173,12 @@ pub fn assemble(sources: Sources<'_>, sealer: &Sealer) -> Option<Parcel> {
     })
 }
 
-/// What a conversion's visitor agreed to: the payload's word, or where it says nothing that of the visit which is credited.
+/// What a conversion's visitor agreed to: the payload's word, or where it says nothing what the visitor had answered by then, which the visit that
+/// is credited says unless it was stored.
 pub fn agreed(conversion: &StoredConversion, visits: &[Visit]) -> Consent {
-    let told = Consent::of_event(&conversion.payload);
-    visits.last().map_or(told, |last| told.or(last.consent))
+    let stored = conversion.session_consent.as_ref().map(|json| json.0);
+    let heard = stored.or(visits.last().map(|last| last.consent));
+    Consent::of_event(&conversion.payload).or(heard.unwrap_or_default())
 }
 
 fn money(conversion: &StoredConversion) -> Option<Money> {
@@ -291,6 +308,7 @@ mod tests {
             user_id: None,
             payload: String::new(),
             personal_sealed: None,
+            session_consent: None,
         };
         let left = |total: i64, whole: bool| {
             let refunds = Refunds {

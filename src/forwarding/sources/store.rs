@@ -41,6 +41,8 @@ pub struct StoredConversion {
     pub payload: String,
     /// The personal part, sealed.
     pub personal_sealed: Option<Vec<u8>>,
+    /// What the visitor had answered by then, where the credited session says something else.
+    pub session_consent: Option<Json<Consent>>,
 }
 
 /// A visit of a conversion's journey.
@@ -75,7 +77,8 @@ pub async fn conversions(
     sqlx::query_as!(
         StoredConversion,
         r#"select c.property_id, c.event_id, c.attribution_id, c.conversion_id, c.topic, c.event_name, c.purchase_id, c.event_time, c.value,
-               c.currency, c.visitor_id, c.user_id, c.payload::text as "payload!", c.personal_sealed
+               c.currency, c.visitor_id, c.user_id, c.payload::text as "payload!", c.personal_sealed,
+               c.session_consent as "session_consent: Json<Consent>"
            from unnest($2::uuid[]) as w(event_id)
            cross join lateral (select * from conversions where property_id = $1 and event_id = w.event_id limit 1) c"#,
         property_id,
@@ -92,7 +95,7 @@ pub async fn visits(
     event_ids: &[Uuid],
 ) -> Result<Vec<Visit>, sqlx::Error> {
     let rows = sqlx::query!(
-        r#"select k.event_id, k.session_id, k.clicked_at, s.landing_url, s.referrer, s.click_ids as "click_ids: Json<BTreeMap<String, String>>",
+        r#"select k.event_id, s.session_id as "session_id!", k.clicked_at, s.landing_url as "landing_url!", s.referrer, s.click_ids as "click_ids: Json<BTreeMap<String, String>>",
                s.browser_ids as "browser_ids: Json<BTreeMap<String, String>>", s.consent as "consent: Json<Consent>", s.client_sealed
            from unnest($2::uuid[]) as w(event_id)
            cross join lateral (
@@ -101,7 +104,7 @@ pub async fn visits(
                    and version = (select max(version) from credits where property_id = $1 and event_id = w.event_id)
                offset 0
            ) k
-           cross join lateral (select * from sessions where property_id = $1 and session_id = k.session_id limit 1) s
+           cross join lateral (select * from session_of($1, k.session_id) limit 1) s
            order by k.event_id, k.position"#,
         property_id,
         event_ids,
@@ -117,6 +120,53 @@ pub async fn visits(
             landing_url: row.landing_url,
             referrer: row.referrer,
             click_ids: row.click_ids.map(|json| json.0).unwrap_or_default(),
+            browser_ids: row.browser_ids.map(|json| json.0).unwrap_or_default(),
+            consent: row.consent.map(|json| json.0).unwrap_or_default(),
+            client_sealed: row.client_sealed,
+        })
+        .collect())
+}
+
+/// Of each conversion, the visitor's newest visit up to it, where it tells of the browser: the consent that lets it be kept may have come after
+/// the click. Its click ids are not among the journey's.
+pub async fn browsers(
+    conn: &mut PgConnection,
+    property_id: Uuid,
+    conversions: &[&StoredConversion],
+) -> Result<Vec<Visit>, sqlx::Error> {
+    let rows = sqlx::query!(
+        r#"select distinct on (w.event_id) w.event_id as "event_id!", s.session_id as "session_id!", s.started_at as "started_at!",
+               s.landing_url as "landing_url!", s.browser_ids as "browser_ids: Json<BTreeMap<String, String>>",
+               s.consent as "consent: Json<Consent>", s.client_sealed
+           from unnest($2::uuid[], $3::text[], $4::timestamptz[]) as w(event_id, visitor_id, event_time)
+           cross join lateral visitor_ids($1, w.visitor_id, w.event_time) as i
+           cross join lateral (
+               (select * from sessions t
+                where t.property_id = $1 and t.visitor_id = i.id and t.direct = false and t.started_at <= least(w.event_time, i.until)
+                order by t.started_at desc limit 1)
+               union all
+               (select * from sessions t
+                where t.property_id = $1 and t.visitor_id = i.id and t.direct and t.started_at <= least(w.event_time, i.until)
+                order by t.started_at desc limit 1)
+           ) s
+           where s.client_sealed is not null
+           order by w.event_id, s.started_at desc"#,
+        property_id,
+        &conversions.iter().map(|one| one.event_id).collect::<Vec<_>>(),
+        &conversions.iter().map(|one| one.visitor_id.as_deref()).collect::<Vec<_>>() as &[Option<&str>],
+        &conversions.iter().map(|one| one.event_time).collect::<Vec<_>>(),
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows
+        .into_iter()
+        .map(|row| Visit {
+            event_id: row.event_id,
+            session_id: row.session_id,
+            clicked_at: row.started_at,
+            landing_url: row.landing_url,
+            referrer: None,
+            click_ids: BTreeMap::new(),
             browser_ids: row.browser_ids.map(|json| json.0).unwrap_or_default(),
             consent: row.consent.map(|json| json.0).unwrap_or_default(),
             client_sealed: row.client_sealed,
@@ -180,7 +230,8 @@ pub async fn purchases(
 ) -> Result<Vec<(Uuid, StoredConversion)>, sqlx::Error> {
     let rows = sqlx::query!(
         r#"select w.refund_id as "refund_id!", c.property_id, c.event_id, c.attribution_id, c.conversion_id, c.topic, c.event_name,
-               c.purchase_id, c.event_time, c.value, c.currency, c.visitor_id, c.user_id, c.payload::text as "payload!", c.personal_sealed
+               c.purchase_id, c.event_time, c.value, c.currency, c.visitor_id, c.user_id, c.payload::text as "payload!", c.personal_sealed,
+               c.session_consent as "session_consent: Json<Consent>"
            from unnest($2::uuid[], $3::uuid[], $4::text[]) as w(refund_id, attribution_id, purchase_id)
            cross join lateral (
                select * from conversions
@@ -212,6 +263,7 @@ pub async fn purchases(
                 user_id: row.user_id,
                 payload: row.payload,
                 personal_sealed: row.personal_sealed,
+                session_consent: row.session_consent,
             };
             (row.refund_id, purchase)
         })

@@ -38,8 +38,8 @@ pub async fn arrived(conn: &mut PgConnection, visitors: &[(Uuid, &str)]) -> Resu
     sqlx::query!(
         "update awaited_visitors a set look_at = to_timestamp(0)
          from unnest($1::uuid[], $2::text[]) as v(property_id, visitor_id)
-         cross join lateral visitor_ids(v.property_id, v.visitor_id) as id
-         where a.property_id = v.property_id and a.visitor_id = id",
+         cross join lateral visitor_ids(v.property_id, v.visitor_id, '-infinity') as i
+         where a.property_id = v.property_id and a.visitor_id = i.id",
         &visitors.iter().map(|(property, _)| *property).collect::<Vec<_>>(),
         &visitors.iter().map(|(_, visitor)| *visitor).collect::<Vec<_>>() as &[&str],
     )

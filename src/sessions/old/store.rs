@@ -1,4 +1,4 @@
-//! `sessions` and `visitor_links`, as far as they are deleted.
+//! `sessions`, `merged_sessions` and `visitor_links`, as far as they are deleted.
 
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
@@ -43,25 +43,31 @@ pub async fn strip(
     })
 }
 
-/// Deletes up to `most` sessions that were over before `cutoff`; how many there were.
+/// Deletes up to `most` sessions that were over before `cutoff`, and what leads to them from others that became part of them; how many there were.
 pub async fn delete_before(
     conn: &mut PgConnection,
     property_id: Uuid,
     cutoff: DateTime<Utc>,
     most: i64,
 ) -> Result<u64, sqlx::Error> {
-    let done = sqlx::query!(
-        "delete from sessions s using (
-             select session_id from sessions where property_id = $1 and started_at < $2 and last_seen_at < $2
-             order by started_at limit $3 for update skip locked) old
-         where s.property_id = $1 and s.session_id = old.session_id",
+    let deleted = sqlx::query_scalar!(
+        r#"with gone as (
+               delete from sessions s using (
+                   select session_id from sessions where property_id = $1 and started_at < $2 and last_seen_at < $2
+                   order by started_at limit $3 for update skip locked) old
+               where s.property_id = $1 and s.session_id = old.session_id
+               returning s.session_id
+           ), led as (
+               delete from merged_sessions m using gone where m.property_id = $1 and m.kept_id = gone.session_id
+           )
+           select count(*) as "deleted!" from gone"#,
         property_id,
         cutoff,
         most,
     )
-    .execute(conn)
+    .fetch_one(conn)
     .await?;
-    Ok(done.rows_affected())
+    Ok(deleted.unsigned_abs())
 }
 
 /// Deletes up to `most` links from before `cutoff`; how many there were.

@@ -7,8 +7,9 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::Moment;
-use super::store::{self, Cut, Extended, Link, Near, Span, Told};
+use super::store::{self, Cut, Extended, Link, Merged, Near, Span, Told};
 use super::timeline::{self, Event, Known, Planned, Start};
+use crate::domain::answers::Answers;
 use crate::domain::browser_event;
 use crate::platform::clock::Clock;
 use crate::platform::secrets::Sealer;
@@ -46,7 +47,7 @@ pub async fn apply(
         insert(conn, &writes.begun, AlreadyThere::Replaced, sealer).await?;
     }
     store::extend(conn, &writes.extended).await?;
-    store::delete(conn, &writes.merged).await?;
+    store::merge(conn, &writes.merged).await?;
     let links: Vec<Link<'_>> = moments.iter().filter_map(|moment| link(moment)).collect();
     store::link(conn, &links).await?;
     // A visit that goes on is no news to whoever waits for a session.
@@ -83,66 +84,76 @@ struct Writes {
     begun: Vec<(Uuid, Session)>,
     extended: Vec<Extended>,
     cut: Vec<Cut>,
-    merged: Vec<(Uuid, String)>,
+    merged: Vec<Merged>,
 }
 
 impl Writes {
     /// Adds what the moments make of one visitor's sessions.
     fn add(&mut self, property_id: Uuid, moments: &[&Moment], near: &[Near], clock: &Clock) {
-        let known: Vec<Known> = near.iter().map(known).collect();
-        let events: Vec<Event> = moments.iter().map(|moment| event(moment)).collect();
-        let plan = timeline::plan(&known, &events);
-        let mut merged = plan.merged;
-        for planned in plan.sessions {
-            let own_id = || clock.new_id().to_string();
+        let known: Vec<Known<'_>> = near.iter().map(known).collect();
+        let events: Vec<Event<'_>> = moments.iter().map(|moment| event(moment)).collect();
+        for planned in timeline::plan(&known, &events) {
+            let mut merged = planned.merged.clone();
             let page_views = page_views(&planned, near);
             let told = told(&planned, near, moments);
             let kept_id = planned.keeps.map(|place| near[place].session_id.clone());
-            match planned.start {
-                Start::Known(place) => self.extended.push(Extended {
-                    property_id,
-                    session_id: near[place].session_id.clone(),
-                    hits: planned.hits,
-                    page_views,
-                    told,
-                }),
+            let own_id = || clock.new_id().to_string();
+            let session_id = match planned.start {
+                Start::Known(place) => {
+                    let session_id = near[place].session_id.clone();
+                    self.extended.push(Extended {
+                        property_id,
+                        session_id: session_id.clone(),
+                        hits: planned.hits,
+                        page_views,
+                        told,
+                    });
+                    session_id
+                }
                 Start::Event(place) => {
                     let session_id = kept_id.unwrap_or_else(own_id);
-                    let session = begun(moments[place], session_id, planned, page_views, told);
+                    let session = begun(moments[place], session_id.clone(), planned, page_views, told);
                     self.begun.push((property_id, session));
+                    session_id
                 }
                 Start::Within(place) => {
+                    let session_id = own_id();
                     // Its id cannot be one that is there, so what begins within it goes.
                     merged.extend(planned.keeps);
                     self.cut.push(Cut {
                         property_id,
                         from: near[place].session_id.clone(),
-                        session_id: own_id(),
+                        session_id: session_id.clone(),
                         hits: planned.hits,
                         page_views,
+                        told,
                     });
+                    session_id
                 }
-            }
+            };
+            self.merged.extend(merged.into_iter().map(|place| Merged {
+                property_id,
+                session_id: near[place].session_id.clone(),
+                kept_id: session_id.clone(),
+            }));
         }
-        let gone = merged
-            .into_iter()
-            .map(|place| (property_id, near[place].session_id.clone()));
-        self.merged.extend(gone);
     }
 }
 
-fn known(session: &Near) -> Known {
+fn known(session: &Near) -> Known<'_> {
     Known {
         campaign: session.campaign,
+        referrer: session.referrer.as_deref(),
         hits: session.hits.clone(),
     }
 }
 
-fn event(moment: &Moment) -> Event {
+fn event(moment: &Moment) -> Event<'_> {
     Event {
         at: moment.at.timestamp(),
         page_view: moment.page_view,
         campaign: moment.landing.campaign_key(),
+        referrer: moment.landing.referrer.as_deref(),
     }
 }
 
@@ -160,21 +171,20 @@ fn count(n: usize) -> i32 {
     i32::try_from(n).unwrap_or(i32::MAX)
 }
 
-/// The newest of what the session and its new moments tell.
+/// The newest of what the sessions that it is made of and the new moments tell. Where one session becomes two, both know all that it knew.
 fn told(planned: &Planned, near: &[Near], moments: &[&Moment]) -> Told {
-    let mut told = planned
-        .keeps
-        .map(|place| near[place].told.clone())
-        .unwrap_or_default();
+    let mut told = Told::default();
+    for place in &planned.of_known {
+        let known = &near[*place].told;
+        told.answers.take(known.answers);
+        browser_event::keep_newer(&mut told.browser_ids, &known.browser_ids);
+    }
     for place in &planned.events {
         let moment = moments[*place];
-        if told.consent_at.is_none_or(|at| moment.at >= at) {
-            told.consent = moment.consent;
-            told.consent_at = Some(moment.at);
-        }
+        told.answers.take(Answers::given(moment.consent, moment.at));
         browser_event::keep_newer(&mut told.browser_ids, &moment.browser_ids);
     }
-    if told.consent.advertising != Some(true) {
+    if told.answers.consent().advertising != Some(true) {
         told.browser_ids.clear();
     }
     told
@@ -189,8 +199,7 @@ fn begun(moment: &Moment, session_id: String, planned: Planned, page_views: i32,
         device: moment.device,
         hits: planned.hits,
         page_views,
-        consent: told.consent,
-        consent_at: told.consent_at,
+        answers: told.answers,
         browser_ids: told.browser_ids,
         client: moment.client.clone(),
         landing: moment.landing.clone(),

@@ -8,6 +8,7 @@ use sqlx::types::Json;
 use uuid::Uuid;
 
 use super::timeline::{Hit, INACTIVITY};
+use crate::domain::answers::{Answers, Times};
 use crate::domain::consent::Consent;
 
 /// Sessions of one visitor that are looked at around new events, at most. More of them are no person's.
@@ -35,6 +36,8 @@ pub struct Near {
     pub session_id: String,
     /// What brought the visitor.
     pub campaign: Option<i64>,
+    /// The other site that sent the visitor.
+    pub referrer: Option<String>,
     /// Its moments.
     pub hits: Vec<Hit>,
     /// Page views, those of moments that are no longer kept too.
@@ -46,10 +49,8 @@ pub struct Near {
 /// What changes in the course of a session.
 #[derive(Debug, Clone, Default)]
 pub struct Told {
-    /// What the visitor agreed to.
-    pub consent: Consent,
-    /// When that was.
-    pub consent_at: Option<DateTime<Utc>>,
+    /// What the visitor answered.
+    pub answers: Answers,
     /// Cookies of ad platforms.
     pub browser_ids: BTreeMap<String, String>,
 }
@@ -82,30 +83,30 @@ pub async fn near(conn: &mut PgConnection, spans: &[Span<'_>]) -> Result<Vec<Nea
     let at = |seconds: i64| DateTime::from_timestamp(seconds, 0).unwrap_or(DateTime::UNIX_EPOCH);
     let rows = sqlx::query!(
         r#"select w.index as "index!", s.session_id as "session_id!", s.started_at as "started_at!", s.page_views as "page_views!",
-               s.campaign_key, s.hits, s.consent as "consent: Json<Consent>", s.consent_at,
-               s.browser_ids as "browser_ids: Json<BTreeMap<String, String>>"
+               s.campaign_key, s.referrer, s.hits, s.consent as "consent: Json<Consent>", s.consent_at,
+               s.consent_times as "consent_times: Json<Times>", s.browser_ids as "browser_ids: Json<BTreeMap<String, String>>"
            from unnest($1::bigint[], $2::uuid[], $3::text[], $4::timestamptz[], $5::timestamptz[])
              as w(index, property_id, visitor_id, low, high)
            cross join lateral (
-               (select session_id, started_at, page_views, campaign_key, hits, consent, consent_at, browser_ids from sessions t
+               (select session_id, started_at, page_views, campaign_key, referrer, hits, consent, consent_at, consent_times, browser_ids from sessions t
                 where t.property_id = w.property_id and t.visitor_id = w.visitor_id and t.direct = false
                   and t.started_at between w.low and w.high order by t.started_at desc limit $6)
                union all
-               (select session_id, started_at, page_views, campaign_key, hits, consent, consent_at, browser_ids from sessions t
+               (select session_id, started_at, page_views, campaign_key, referrer, hits, consent, consent_at, consent_times, browser_ids from sessions t
                 where t.property_id = w.property_id and t.visitor_id = w.visitor_id and t.direct
                   and t.started_at between w.low and w.high order by t.started_at desc limit $6)
                union all
-               (select session_id, started_at, page_views, campaign_key, hits, consent, consent_at, browser_ids
+               (select session_id, started_at, page_views, campaign_key, referrer, hits, consent, consent_at, consent_times, browser_ids
                 from (select * from sessions t where t.property_id = w.property_id and t.visitor_id = w.visitor_id and t.direct = false
                         and t.started_at < w.low order by t.started_at desc limit 1) before
                 where before.last_seen_at >= w.low)
                union all
-               (select session_id, started_at, page_views, campaign_key, hits, consent, consent_at, browser_ids
+               (select session_id, started_at, page_views, campaign_key, referrer, hits, consent, consent_at, consent_times, browser_ids
                 from (select * from sessions t where t.property_id = w.property_id and t.visitor_id = w.visitor_id and t.direct
                         and t.started_at < w.low order by t.started_at desc limit 1) before
                 where before.last_seen_at >= w.low)
                union all
-               (select session_id, started_at, page_views, campaign_key, hits, consent, consent_at, browser_ids from sessions t
+               (select session_id, started_at, page_views, campaign_key, referrer, hits, consent, consent_at, consent_times, browser_ids from sessions t
                 where t.property_id = w.property_id and t.visitor_id = w.visitor_id and t.direct = false
                   and t.started_at > w.high order by t.started_at limit 1)
            ) s
@@ -125,11 +126,15 @@ pub async fn near(conn: &mut PgConnection, spans: &[Span<'_>]) -> Result<Vec<Nea
             span: usize::try_from(row.index).unwrap_or(usize::MAX),
             session_id: row.session_id,
             campaign: row.campaign_key,
+            referrer: row.referrer,
             hits: unpacked(row.started_at, row.hits.as_deref()),
             page_views: row.page_views,
             told: Told {
-                consent: row.consent.map(|json| json.0).unwrap_or_default(),
-                consent_at: row.consent_at,
+                answers: Answers::stored(
+                    row.consent.map(|json| json.0).unwrap_or_default(),
+                    row.consent_at.unwrap_or(row.started_at),
+                    row.consent_times.map(|json| json.0),
+                ),
                 browser_ids: row.browser_ids.map(|json| json.0).unwrap_or_default(),
             },
         })
@@ -159,18 +164,19 @@ pub async fn extend(conn: &mut PgConnection, sessions: &[Extended]) -> Result<()
     let hits: Vec<String> = sessions.iter().map(|session| packed(&session.hits)).collect();
     sqlx::query!(
         r#"update sessions s set last_seen_at = t.last_seen_at, page_views = t.page_views, hits = t.hits::integer[], consent = t.consent,
-               consent_at = t.consent_at, browser_ids = t.browser_ids
-           from unnest($1::uuid[], $2::text[], $3::timestamptz[], $4::integer[], $5::text[], $6::jsonb[], $7::timestamptz[], $8::jsonb[])
-             as t(property_id, session_id, last_seen_at, page_views, hits, consent, consent_at, browser_ids)
+               consent_at = t.consent_at, browser_ids = t.browser_ids, consent_times = t.consent_times
+           from unnest($1::uuid[], $2::text[], $3::timestamptz[], $4::integer[], $5::text[], $6::jsonb[], $7::timestamptz[], $8::jsonb[], $9::jsonb[])
+             as t(property_id, session_id, last_seen_at, page_views, hits, consent, consent_at, browser_ids, consent_times)
            where s.property_id = t.property_id and s.session_id = t.session_id"#,
         &sessions.iter().map(|session| session.property_id).collect::<Vec<_>>(),
         &sessions.iter().map(|session| session.session_id.as_str()).collect::<Vec<_>>() as &[&str],
         &sessions.iter().map(|session| last_seen_at(&session.hits)).collect::<Vec<_>>(),
         &sessions.iter().map(|session| session.page_views).collect::<Vec<_>>(),
         &hits,
-        &sessions.iter().map(|session| Json(&session.told.consent)).collect::<Vec<_>>() as &[Json<&Consent>],
-        &sessions.iter().map(|session| session.told.consent_at).collect::<Vec<_>>() as &[Option<DateTime<Utc>>],
+        &sessions.iter().map(|session| Json(session.told.answers.consent())).collect::<Vec<_>>() as &[Json<Consent>],
+        &sessions.iter().map(|session| session.told.answers.newest()).collect::<Vec<_>>() as &[Option<DateTime<Utc>>],
         &sessions.iter().map(|session| Json(&session.told.browser_ids)).collect::<Vec<_>>() as &[Json<&BTreeMap<String, String>>],
+        &sessions.iter().map(|session| session.told.answers.times().map(Json)).collect::<Vec<_>>() as &[Option<Json<Times>>],
     )
     .execute(conn)
     .await?;
@@ -190,6 +196,8 @@ pub struct Cut {
     pub hits: Vec<Hit>,
     /// Page views.
     pub page_views: i32,
+    /// What its events told last.
+    pub told: Told,
 }
 
 /// Stores a session that was cut from another, before that one is changed. The visitor's address stays with the other: it is sealed for it.
@@ -198,10 +206,10 @@ pub async fn insert_cut(conn: &mut PgConnection, cut: &Cut) -> Result<(), sqlx::
     sqlx::query!(
         r#"insert into sessions (property_id, session_id, attribution_id, visitor_id, started_at, last_seen_at, direct, landing_url, referrer,
                source, medium, campaign, campaign_id, ad_group_id, keyword_id, creative_id, term, content, click_id, click_ids, consent,
-               channel, device, campaign_key, page_views, hits, consent_at, browser_ids)
+               channel, device, campaign_key, page_views, hits, consent_at, consent_times, browser_ids)
            select property_id, $3, attribution_id, visitor_id, $4, $5, direct, landing_url, referrer,
-               source, medium, campaign, campaign_id, ad_group_id, keyword_id, creative_id, term, content, click_id, click_ids, consent,
-               channel, device, campaign_key, $6, $7::text::integer[], consent_at, browser_ids
+               source, medium, campaign, campaign_id, ad_group_id, keyword_id, creative_id, term, content, click_id, click_ids, $8::jsonb,
+               channel, device, campaign_key, $6, $7::text::integer[], $9::timestamptz, $10::jsonb, $11::jsonb
            from sessions where property_id = $1 and session_id = $2"#,
         cut.property_id,
         cut.from,
@@ -210,28 +218,60 @@ pub async fn insert_cut(conn: &mut PgConnection, cut: &Cut) -> Result<(), sqlx::
         last_seen_at(&cut.hits),
         cut.page_views,
         packed(&cut.hits),
+        Json(cut.told.answers.consent()) as Json<Consent>,
+        cut.told.answers.newest(),
+        cut.told.answers.times().map(Json) as Option<Json<Times>>,
+        Json(&cut.told.browser_ids) as Json<&BTreeMap<String, String>>,
     )
     .execute(conn)
     .await?;
     Ok(())
 }
 
-/// Deletes sessions that became part of others.
-pub async fn delete(conn: &mut PgConnection, sessions: &[(Uuid, String)]) -> Result<(), sqlx::Error> {
-    if sessions.is_empty() {
+/// A session that became part of another.
+#[derive(Debug)]
+pub struct Merged {
+    /// The tenant.
+    pub property_id: Uuid,
+    /// Which.
+    pub session_id: String,
+    /// The other one.
+    pub kept_id: String,
+}
+
+/// Takes away sessions that became part of others; what was recorded under their ids leads to those.
+pub async fn merge(conn: &mut PgConnection, merged: &[Merged]) -> Result<(), sqlx::Error> {
+    if merged.is_empty() {
         return Ok(());
     }
+    let properties: Vec<Uuid> = merged.iter().map(|one| one.property_id).collect();
+    let ids: Vec<&str> = merged.iter().map(|one| one.session_id.as_str()).collect();
+    let kept: Vec<&str> = merged.iter().map(|one| one.kept_id.as_str()).collect();
     sqlx::query!(
         "delete from sessions s using unnest($1::uuid[], $2::text[]) as t(property_id, session_id)
          where s.property_id = t.property_id and s.session_id = t.session_id",
-        &sessions
-            .iter()
-            .map(|(property_id, _)| *property_id)
-            .collect::<Vec<_>>(),
-        &sessions
-            .iter()
-            .map(|(_, session_id)| session_id.as_str())
-            .collect::<Vec<_>>() as &[&str],
+        &properties,
+        &ids as &[&str],
+    )
+    .execute(&mut *conn)
+    .await?;
+    sqlx::query!(
+        "update merged_sessions m set kept_id = t.kept_id
+         from unnest($1::uuid[], $2::text[], $3::text[]) as t(property_id, session_id, kept_id)
+         where m.property_id = t.property_id and m.kept_id = t.session_id",
+        &properties,
+        &ids as &[&str],
+        &kept as &[&str],
+    )
+    .execute(&mut *conn)
+    .await?;
+    sqlx::query!(
+        "insert into merged_sessions (property_id, session_id, kept_id)
+         select * from unnest($1::uuid[], $2::text[], $3::text[])
+         on conflict (property_id, session_id) do update set kept_id = excluded.kept_id",
+        &properties,
+        &ids as &[&str],
+        &kept as &[&str],
     )
     .execute(conn)
     .await?;

@@ -19,22 +19,26 @@ pub struct Hit {
 
 /// A session as it is stored.
 #[derive(Debug, Clone)]
-pub struct Known {
-    /// What brought the visitor, as a number that stands for campaign and click ids; none without them.
+pub struct Known<'a> {
+    /// What brought the visitor, as a number that stands for campaign or click; none without them.
     pub campaign: Option<i64>,
+    /// The other site that sent the visitor.
+    pub referrer: Option<&'a str>,
     /// Its moments, oldest first; never empty. The first one is its start.
     pub hits: Vec<Hit>,
 }
 
 /// A new event.
 #[derive(Debug, Clone, Copy)]
-pub struct Event {
+pub struct Event<'a> {
     /// Unix seconds.
     pub at: i64,
     /// Whether a page was viewed.
     pub page_view: bool,
     /// As in [`Known`].
     pub campaign: Option<i64>,
+    /// As in [`Known`].
+    pub referrer: Option<&'a str>,
 }
 
 /// What a session begins with.
@@ -53,6 +57,10 @@ pub enum Start {
 pub struct Planned {
     /// The known session whose id it keeps.
     pub keeps: Option<usize>,
+    /// Known sessions that became part of it.
+    pub merged: Vec<usize>,
+    /// All known sessions that have a moment in it.
+    pub of_known: Vec<usize>,
     /// What it begins with.
     pub start: Start,
     /// Its moments, oldest first.
@@ -61,59 +69,52 @@ pub struct Planned {
     pub events: Vec<usize>,
 }
 
-/// The sessions of one visitor after the new events.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub struct Plan {
-    /// Those that are new or changed.
-    pub sessions: Vec<Planned>,
-    /// Known ones that became part of another.
-    pub merged: Vec<usize>,
-}
-
 /// A moment on the timeline.
 #[derive(Debug, Clone, Copy)]
-struct Mark {
+struct Mark<'a> {
     at: i64,
     page_view: bool,
     campaign: Option<i64>,
+    referrer: Option<&'a str>,
     from: Start,
 }
 
-/// Cuts a visitor's timeline. `known` are all stored sessions from the one before the first event, if it reaches within [`INACTIVITY`] of it,
+/// The visitor's sessions that are new or changed after the new events. `known` are all stored sessions from the one before the first event, if it reaches within [`INACTIVITY`] of it,
 /// to the one after the last event: a session whose campaign changes may turn out to run on into the next.
-pub fn plan(known: &[Known], events: &[Event]) -> Plan {
-    let mut marks: Vec<Mark> = known.iter().enumerate().flat_map(laid_open).collect();
+pub fn plan(known: &[Known<'_>], events: &[Event<'_>]) -> Vec<Planned> {
+    let mut marks: Vec<Mark<'_>> = known.iter().enumerate().flat_map(laid_open).collect();
     marks.extend(events.iter().enumerate().map(|(place, event)| Mark {
         at: event.at,
         page_view: event.page_view,
         campaign: event.campaign,
+        referrer: event.referrer,
         from: Start::Event(place),
     }));
-    // Within a second, what brought a campaign comes first: the rest of that second belongs to it.
-    marks.sort_by_key(|mark| (mark.at, mark.campaign.is_none(), mark.campaign));
-    let mut plan = Plan::default();
-    for marks in cut(&marks) {
-        let starts: Vec<usize> = marks.iter().filter_map(start_of_known).collect();
+    // Within a second, what brought a campaign comes first, then what another site sent: the rest of that second belongs to it.
+    let rank = |mark: &Mark<'_>| (mark.campaign.is_none(), mark.campaign, mark.referrer.is_none());
+    marks.sort_by(|a, b| (a.at, rank(a), a.referrer).cmp(&(b.at, rank(b), b.referrer)));
+    let planned = |marks: &[Mark<'_>]| {
+        let mut starts = marks.iter().filter_map(start_of_known);
         let planned = Planned {
-            keeps: starts.first().copied(),
+            keeps: starts.next(),
+            merged: starts.collect(),
+            of_known: of_known(marks),
             start: marks[0].from,
             hits: thinned(marks),
             events: marks.iter().filter_map(new_event).collect(),
         };
-        plan.merged.extend(starts.iter().skip(1));
         let as_it_was = |place: usize| known[place].hits == planned.hits && planned.events.is_empty();
-        if !planned.keeps.is_some_and(as_it_was) {
-            plan.sessions.push(planned);
-        }
-    }
-    plan
+        (!planned.keeps.is_some_and(as_it_was)).then_some(planned)
+    };
+    cut(&marks).into_iter().filter_map(planned).collect()
 }
 
-fn laid_open((place, session): (usize, &Known)) -> impl Iterator<Item = Mark> {
+fn laid_open<'a>((place, session): (usize, &Known<'a>)) -> impl Iterator<Item = Mark<'a>> {
     session.hits.iter().enumerate().map(move |(index, hit)| Mark {
         at: hit.at,
         page_view: hit.page_view,
         campaign: session.campaign.filter(|_| index == 0 || hit.again),
+        referrer: session.referrer.filter(|_| index == 0),
         from: if index == 0 {
             Start::Known(place)
         } else {
@@ -123,7 +124,7 @@ fn laid_open((place, session): (usize, &Known)) -> impl Iterator<Item = Mark> {
 }
 
 /// The marks of each session: a new one begins after inactivity, and with a campaign that is not the running one's.
-fn cut(marks: &[Mark]) -> Vec<&[Mark]> {
+fn cut<'m, 'a>(marks: &'m [Mark<'a>]) -> Vec<&'m [Mark<'a>]> {
     let mut sessions = Vec::new();
     let (mut first, mut running) = (0, marks.first().and_then(|mark| mark.campaign));
     for (place, pair) in marks.windows(2).enumerate() {
@@ -141,22 +142,34 @@ fn cut(marks: &[Mark]) -> Vec<&[Mark]> {
     sessions
 }
 
-fn start_of_known(mark: &Mark) -> Option<usize> {
+fn start_of_known(mark: &Mark<'_>) -> Option<usize> {
     match mark.from {
         Start::Known(place) => Some(place),
         _ => None,
     }
 }
 
-fn new_event(mark: &Mark) -> Option<usize> {
+/// In order, each once.
+fn of_known(marks: &[Mark<'_>]) -> Vec<usize> {
+    let place = |mark: &Mark<'_>| match mark.from {
+        Start::Known(place) | Start::Within(place) => Some(place),
+        Start::Event(_) => None,
+    };
+    let mut places: Vec<usize> = marks.iter().filter_map(place).collect();
+    places.sort_unstable();
+    places.dedup();
+    places
+}
+
+fn new_event(mark: &Mark<'_>) -> Option<usize> {
     match mark.from {
         Start::Event(place) => Some(place),
         _ => None,
     }
 }
 
-fn thinned(marks: &[Mark]) -> Vec<Hit> {
-    let hit = |(index, mark): (usize, &Mark)| Hit {
+fn thinned(marks: &[Mark<'_>]) -> Vec<Hit> {
+    let hit = |(index, mark): (usize, &Mark<'_>)| Hit {
         at: mark.at,
         page_view: mark.page_view,
         again: index > 0 && mark.campaign.is_some(),
@@ -174,32 +187,46 @@ mod tests {
 
     use super::*;
 
-    fn event(at: i64, campaign: Option<i64>) -> Event {
+    fn event(at: i64, campaign: Option<i64>) -> Event<'static> {
         Event {
             at,
             page_view: true,
             campaign,
+            referrer: None,
         }
     }
 
-    /// Start, end, campaign and page views of each session.
-    type Told = (i64, i64, Option<i64>, usize);
+    /// Start, end, campaign, page views of each session, and who sent the visitor where it was no campaign.
+    type Told = (i64, i64, Option<i64>, usize, Option<&'static str>);
 
     /// All events at once, in order: what anybody would write down first.
-    fn oracle(events: &[Event]) -> Vec<Told> {
+    fn oracle(events: &[Event<'static>]) -> Vec<Told> {
         let mut events = events.to_vec();
-        events.sort_by_key(|event| (event.at, event.campaign.is_none(), event.campaign));
+        events.sort_by_key(|event| {
+            let (campaign, referrer) = (event.campaign, event.referrer);
+            (
+                event.at,
+                campaign.is_none(),
+                campaign,
+                referrer.is_none(),
+                referrer,
+            )
+        });
         let mut told: Vec<Told> = Vec::new();
         for event in events {
             match told.last_mut() {
-                Some((_, end, campaign, views))
+                Some((_, end, campaign, views, _))
                     if event.at - *end < INACTIVITY
                         && (event.campaign.is_none() || event.campaign == *campaign) =>
                 {
                     *end = event.at;
                     *views += usize::from(event.page_view);
                 }
-                _ => told.push((event.at, event.at, event.campaign, usize::from(event.page_view))),
+                _ => {
+                    let views = usize::from(event.page_view);
+                    let referrer = event.referrer.filter(|_| event.campaign.is_none());
+                    told.push((event.at, event.at, event.campaign, views, referrer));
+                }
             }
         }
         told
@@ -207,15 +234,15 @@ mod tests {
 
     /// Sessions by id, as a database would hold them.
     #[derive(Default)]
-    struct Stored(std::collections::BTreeMap<u32, Known>, u32);
+    struct Stored(std::collections::BTreeMap<u32, Known<'static>>, u32);
 
     impl Stored {
-        fn take(&mut self, events: &[Event]) {
+        fn take(&mut self, events: &[Event<'static>]) {
             let low = events.iter().map(|event| event.at).min().unwrap() - INACTIVITY;
             let high = events.iter().map(|event| event.at).max().unwrap() + INACTIVITY;
-            let start = |known: &Known| known.hits[0].at;
+            let start = |known: &Known<'_>| known.hits[0].at;
             let next = self.0.values().map(start).filter(|at| *at > high).min();
-            let near: Vec<(u32, Known)> = self
+            let near: Vec<(u32, Known<'static>)> = self
                 .0
                 .iter()
                 .filter(|(_, known)| {
@@ -224,15 +251,16 @@ mod tests {
                 })
                 .map(|(id, known)| (*id, known.clone()))
                 .collect();
-            let known: Vec<Known> = near.iter().map(|(_, known)| known.clone()).collect();
-            let plan = plan(&known, events);
-            for place in plan.merged {
-                self.0.remove(&near[place].0);
-            }
-            for session in plan.sessions {
-                let campaign = match session.start {
-                    Start::Event(place) => events[place].campaign,
-                    Start::Known(place) | Start::Within(place) => known[place].campaign,
+            let known: Vec<Known<'_>> = near.iter().map(|(_, known)| known.clone()).collect();
+            for session in plan(&known, events) {
+                for place in session.merged {
+                    self.0.remove(&near[place].0);
+                }
+                let (campaign, referrer) = match session.start {
+                    Start::Event(place) => (events[place].campaign, events[place].referrer),
+                    Start::Known(place) | Start::Within(place) => {
+                        (known[place].campaign, near[place].1.referrer)
+                    }
                 };
                 let id = session.keeps.map_or_else(
                     || {
@@ -245,6 +273,7 @@ mod tests {
                     id,
                     Known {
                         campaign,
+                        referrer,
                         hits: session.hits,
                     },
                 );
@@ -262,6 +291,7 @@ mod tests {
                         known.hits.last().unwrap().at,
                         known.campaign,
                         views,
+                        known.referrer.filter(|_| known.campaign.is_none()),
                     )
                 })
                 .collect();
@@ -275,24 +305,34 @@ mod tests {
         let mut stored = Stored::default();
         stored.take(&[event(0, None)]);
         stored.take(&[event(2400, None)]);
-        assert_eq!(stored.told(), [(0, 0, None, 1), (2400, 2400, None, 1)]);
+        assert_eq!(
+            stored.told(),
+            [(0, 0, None, 1, None), (2400, 2400, None, 1, None)]
+        );
         stored.take(&[event(1200, None)]);
-        assert_eq!(stored.told(), [(0, 2400, None, 3)]);
+        assert_eq!(stored.told(), [(0, 2400, None, 3, None)]);
         stored.take(&[event(1500, Some(7))]);
-        assert_eq!(stored.told(), [(0, 1200, None, 2), (1500, 2400, Some(7), 2)]);
+        assert_eq!(
+            stored.told(),
+            [(0, 1200, None, 2, None), (1500, 2400, Some(7), 2, None)]
+        );
     }
 
     #[test]
     fn the_same_campaign_again_is_the_same_session() {
         let mut stored = Stored::default();
         stored.take(&[event(0, Some(1)), event(60, Some(1)), event(90, Some(2))]);
-        assert_eq!(stored.told(), [(0, 60, Some(1), 2), (90, 90, Some(2), 1)]);
+        assert_eq!(
+            stored.told(),
+            [(0, 60, Some(1), 2, None), (90, 90, Some(2), 1, None)]
+        );
     }
 
     #[test]
     fn a_session_keeps_its_id_when_its_start_moves() {
         let known = [Known {
             campaign: None,
+            referrer: None,
             hits: vec![Hit {
                 at: 100,
                 page_view: true,
@@ -300,18 +340,22 @@ mod tests {
             }],
         }];
         let plan = plan(&known, &[event(50, None)]);
-        assert_eq!(plan.sessions[0].keeps, Some(0));
-        assert_eq!(plan.sessions[0].start, Start::Event(0));
+        assert_eq!(plan[0].keeps, Some(0));
+        assert_eq!(plan[0].start, Start::Event(0));
     }
 
     proptest! {
         #[test]
         fn any_order_and_any_batches_make_the_same_sessions(
-            events in proptest::collection::vec((0i64..20_000, proptest::option::weighted(0.3, 1i64..4), any::<bool>()), 1..40),
+            events in proptest::collection::vec(
+                (0i64..20_000, proptest::option::weighted(0.3, 1i64..4), any::<bool>(), proptest::sample::select(vec![None, Some("a"), Some("b")])),
+                1..40,
+            ),
             batch in 1usize..6,
         ) {
-            let events: Vec<Event> =
-                events.into_iter().map(|(at, campaign, page_view)| Event { at, page_view, campaign }).collect();
+            // Some share a second.
+            let event = |(at, campaign, page_view, referrer)| Event { at: at / 40 * 40, page_view, campaign, referrer };
+            let events: Vec<Event<'_>> = events.into_iter().map(event).collect();
             let mut stored = Stored::default();
             for events in events.chunks(batch) {
                 stored.take(events);
