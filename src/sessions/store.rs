@@ -70,8 +70,8 @@ async fn before(
 ) -> Result<(), sqlx::Error> {
     let rows = sqlx::query!(
         r#"select w.index as "index!", s.session_id as "session_id!", s.started_at as "started_at!", s.direct as "direct!", s.source, s.medium,
-               s.campaign, s.campaign_id, s.click_id, starts_with(i.id, 'fp_') as "anonymous!", s.consent as "consent: Json<Consent>",
-               s.consent_at, s.consent_times as "consent_times: Json<Times>"
+               s.campaign, s.campaign_id, s.click_id, starts_with(i.id, 'fp_') as "anonymous!", s.consent::text as consent,
+               s.consent_at, s.consent_times::text as consent_times
            from unnest($1::bigint[], $2::uuid[], $3::text[], $4::timestamptz[]) as w(index, property_id, visitor_id, before)
            cross join lateral visitor_ids(w.property_id, w.visitor_id, w.before - interval '1 second') as i
            cross join lateral (
@@ -96,8 +96,11 @@ async fn before(
     .fetch_all(conn)
     .await?;
     for row in rows {
-        let consent = row.consent.map(|json| json.0).unwrap_or_default();
-        let times = row.consent_times.map(|json| json.0);
+        // What cannot be read was not granted, and costs nobody a conversion.
+        let consent = row.consent.as_deref().map(Consent::of_flags).unwrap_or_default();
+        let times = row
+            .consent_times
+            .and_then(|times| serde_json::from_str(&times).ok());
         let touch = Touch {
             session_id: row.session_id,
             clicked_at: row.started_at,

@@ -108,6 +108,9 @@ async fn view(app: &TestApp, visitor: &str, query: &str, consent: Option<bool>) 
     let request = app
         .page()
         .header("x-forwarded-for", VISITORS_ADDRESS)
+        // The site's own host: only there are cookies that come by themselves the site's.
+        .header("host", "track.shop.example")
+        .header("origin", "https://shop.example")
         .header(
             "cookie",
             "_rdt_uuid=1793440000000.r-1; _uetvid=u-1; _scid=s-1; basket=7",

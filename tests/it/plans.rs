@@ -89,7 +89,8 @@ async fn who_is_waited_for_costs_the_same_however_many_wait(pool: PgPool) {
         looked_up >= f64::from(VISITORS),
         "{looked_up}: reading is counted"
     );
-    assert!(looked_up < f64::from(VISITORS) * 20.0, "{looked_up}");
+    // How many looks it takes is a matter of time; one that reads all who wait, for each visitor, comes to much more.
+    assert!(looked_up < f64::from(CONVERSIONS) * 5.0, "{looked_up}");
     // Of conversions that are not there nobody waits on.
     let left = i64::from(CONVERSIONS - VISITORS);
     until("they were looked at", async || {
