@@ -291,7 +291,7 @@ mod tests {
     }
 
     fn sealer() -> Sealer {
-        let secrets = config::load(None).unwrap().secrets;
+        let secrets = config::built_in().secrets;
         Sealer::new(&secrets, Some([0; 32])).unwrap()
     }
 

@@ -221,6 +221,12 @@ pub fn load(file: Option<&Path>) -> Result<Config, Invalid> {
     }
 }
 
+/// What holds where nothing else is said, whatever tests of the environment do to it meanwhile.
+#[cfg(test)]
+pub fn built_in() -> Config {
+    Figment::from(Toml::string(DEFAULT)).extract().unwrap()
+}
+
 /// A line about a value that has the wrong type. The value itself stays out: it may be a secret.
 fn tell(error: figment::Error) -> String {
     use figment::error::Kind;

@@ -898,7 +898,7 @@ fn verdicts_of_google() {
 fn google_is_told_the_newest_click() {
     let click = |name: &str, hours: i64| Click {
         name: name.to_owned(),
-        value: format!("of {name}"),
+        value: format!("of-{name}"),
         at: now() - TimeDelta::hours(hours),
     };
     let table = [
@@ -919,7 +919,7 @@ fn google_is_told_the_newest_click() {
         let json: Value = serde_json::from_str(event.json()).unwrap();
         assert_eq!(
             json["adIdentifiers"],
-            json!({ expected: format!("of {expected}") }),
+            json!({ expected: format!("of-{expected}") }),
             "{clicks:?}"
         );
     }

@@ -7,7 +7,7 @@ use trustdata::conversions::look_again;
 use uuid::Uuid;
 
 use crate::forwarding::{Double, destination};
-use crate::support::{TestApp, now, until};
+use crate::support::{TestApp, now, rows_read, rows_read_in_the_end, until};
 
 /// Conversions that come at once, as after an import: many batches of them.
 const CONVERSIONS: i32 = 8000;
@@ -50,9 +50,7 @@ async fn a_conversion_costs_the_same_however_many_there_are(pool: PgPool) {
         );
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
-    // Each connection tells of its reading a second later at most.
-    tokio::time::sleep(Duration::from_millis(1500)).await;
-    let each = (rows_read(&pool, GROWING).await - before) / f64::from(CONVERSIONS);
+    let each = (rows_read_in_the_end(&pool, GROWING).await - before) / f64::from(CONVERSIONS);
     println!("{each:.1} rows read for each conversion");
     assert!(each > 10.0, "{each}: reading is counted");
     assert!(each < MOST_ROWS, "{each}");
@@ -81,9 +79,7 @@ async fn who_is_waited_for_costs_the_same_however_many_wait(pool: PgPool) {
     }
     let mut conn = pool.acquire().await.unwrap();
     while look_again(&mut conn, now).await.unwrap().more {}
-    // Each connection tells of its reading a second later at most.
-    tokio::time::sleep(Duration::from_millis(1500)).await;
-    let looked_up = rows_read(&pool, "'awaited_visitors'").await - before;
+    let looked_up = rows_read_in_the_end(&pool, "'awaited_visitors'").await - before;
     println!("{looked_up} rows of those who wait looked up for {VISITORS} visitors");
     assert!(
         looked_up >= f64::from(VISITORS),
@@ -97,15 +93,6 @@ async fn who_is_waited_for_costs_the_same_however_many_wait(pool: PgPool) {
         app.count("awaited_visitors").await == left
     })
     .await;
-}
-
-/// Rows that were read of these tables, by whatever way.
-async fn rows_read(pool: &PgPool, tables: &str) -> f64 {
-    let sum = format!(
-        "select sum(coalesce(idx_tup_fetch, 0) + seq_tup_read)::float8 from pg_stat_user_tables where relname in ({tables})"
-    );
-    let sum = sqlx::query_scalar::<_, f64>(sqlx::AssertSqlSafe(sum));
-    sum.fetch_one(pool).await.unwrap()
 }
 
 /// Matched conversions of three touches each, with what the recorder writes beside them.

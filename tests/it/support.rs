@@ -428,6 +428,36 @@ pub async fn until(what: &str, so: impl AsyncFn() -> bool) {
 }
 
 /// Asks `/readyz` until it is content.
+/// Rows that were read of these tables, by whatever way, as far as connections have told by now.
+pub async fn rows_read(pool: &PgPool, tables: &str) -> f64 {
+    let sum = format!(
+        "select sum(coalesce(idx_tup_fetch, 0) + seq_tup_read)::float8 from pg_stat_user_tables where relname in ({tables})"
+    );
+    let sum = sqlx::query_scalar::<_, f64>(sqlx::AssertSqlSafe(sum));
+    sum.fetch_one(pool).await.unwrap()
+}
+
+/// The same, with all that was read: a connection tells at its end at the latest, and so every one there is is ended.
+pub async fn rows_read_in_the_end(pool: &PgPool, tables: &str) -> f64 {
+    let ended: Vec<i32> = sqlx::query_scalar(
+        "select pid from (select pid from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid() offset 0) others
+         where pg_terminate_backend(pid)",
+    )
+    .fetch_all(pool)
+    .await
+    .unwrap();
+    sqlx::query("select pg_stat_force_next_flush()")
+        .execute(pool)
+        .await
+        .ok();
+    until("they have ended", async || {
+        let left = sqlx::query_scalar::<_, i64>("select count(*) from pg_stat_activity where pid = any($1)");
+        matches!(left.bind(&ended).fetch_one(pool).await, Ok(0))
+    })
+    .await;
+    rows_read(pool, tables).await
+}
+
 pub async fn wait_until_ready(http: &reqwest::Client, address: impl std::fmt::Display) {
     for _ in 0..1000 {
         let answer = http.get(format!("http://{address}/readyz")).send().await;

@@ -285,7 +285,7 @@ mod tests {
             consent: Consent::default(),
             client_sealed: None,
         };
-        let secrets = crate::platform::config::load(None).unwrap().secrets;
+        let secrets = crate::platform::config::built_in().secrets;
         let sealer = Sealer::new(&secrets, Some([7; 32])).unwrap();
         let session = session(Uuid::nil(), &[visit], &sealer);
         assert_eq!((session.landing_url, session.referrer), (None, None));

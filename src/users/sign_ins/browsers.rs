@@ -38,7 +38,7 @@ mod tests {
 
     #[test]
     fn a_browser_is_known_to_its_account_alone() {
-        let secrets = config::load(None).unwrap().secrets;
+        let secrets = config::built_in().secrets;
         let browsers = Browsers(Sealer::new(&secrets, Some([0; 32])).unwrap());
         let (own, other) = ([1; 32], [2; 32]);
         let [one, two] = [browsers.known(&own).unwrap(), browsers.known(&own).unwrap()];
