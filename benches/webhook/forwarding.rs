@@ -129,13 +129,22 @@ pub async fn run(scratch: &Scratch, tenants: &Tenants, time: Duration, table: &m
     for n in 0..GOOD {
         destination(scratch, &stubs, attribution_id, PLATFORMS[n % 2]);
     }
-    let alone = waiting_time(scratch, tenants, time).await;
     // One never answers, the other one always fails.
     stubs.tell("pinterest", "timeout").await;
     stubs.tell("snapchat", "server_error").await;
-    destination(scratch, &stubs, attribution_id, PLATFORMS[2]);
-    destination(scratch, &stubs, attribution_id, PLATFORMS[3]);
-    let beside = waiting_time(scratch, tenants, time).await;
+    let (mut alone, mut beside) = ((f64::NAN, f64::INFINITY), (f64::NAN, f64::INFINITY));
+    // Interleaved, so that a slow minute of the machine hits both; the best of three is taken.
+    for _ in 0..3 {
+        run_sql(
+            scratch.pool(),
+            "delete from destinations where platform in ('pinterest', 'snapchat')",
+        )
+        .await;
+        keep_faster(&mut alone, waiting_time(scratch, tenants, time).await);
+        destination(scratch, &stubs, attribution_id, PLATFORMS[2]);
+        destination(scratch, &stubs, attribution_id, PLATFORMS[3]);
+        keep_faster(&mut beside, waiting_time(scratch, tenants, time).await);
+    }
     let note = format!("8 destinations, {RATE} conversions/s; median and 95th percentile");
     table.push(Row::times("commit to acceptance", alone.0, alone.1, &note));
     let note = "the same 8 beside one that hangs and one that fails; median and 95th percentile";
@@ -176,6 +185,12 @@ async fn throughput(scratch: &Scratch, tenants: &Tenants, time: Duration, stubs:
         "webhooks with three destinations / without",
         with.rate() / without.rate(),
     );
+}
+
+fn keep_faster(best: &mut (f64, f64), run: (f64, f64)) {
+    if run.1 < best.1 {
+        *best = run;
+    }
 }
 
 /// Whether the run is better.

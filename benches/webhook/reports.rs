@@ -9,6 +9,7 @@ use trustdata::platform::clock::Clock;
 use trustdata::platform::config;
 use trustdata::platform::password::SlowHash;
 use trustdata::platform::secrets::Sealer;
+use trustdata::platform::{config, db};
 use trustdata::reports::campaigns::{self, Dimension};
 use trustdata::reports::{Model, Window, conversions, overview, rollup};
 use trustdata::settings::{self, Actor};
@@ -170,7 +171,12 @@ fn of_library(
     property_id: Uuid,
 ) -> impl AsyncFnOnce(CancellationToken) -> Vec<(Page, Vec<f64>)> + Send + 'static {
     async move |over| {
-        let mut conn = PgConnection::connect(&url).await.unwrap();
+        // As the service's connections are: they have settings of their own.
+        let mut config = config::load(None).unwrap();
+        config.database.url = url.into();
+        let mut conn = db::connect(&db::options(&config.database).unwrap())
+            .await
+            .unwrap();
         let mut times = Page::ALL.map(|page| (page, Vec::new()));
         while !over.is_cancelled() {
             for (page, times) in &mut times {
@@ -188,6 +194,7 @@ fn of_pages(
     paths: Vec<(String, String)>,
 ) -> impl AsyncFnOnce(CancellationToken) -> Vec<(String, Vec<f64>)> + Send + 'static {
     async move |over| {
+        let _chosen_before = rustls::crypto::ring::default_provider().install_default();
         let http = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none());
         let http = http.build().unwrap();
         let sign_in = http.post(format!("http://{address}/dashboard/sign-in"));

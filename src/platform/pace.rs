@@ -13,8 +13,8 @@ use tokio::time::Instant;
 const RUSH: usize = 16;
 /// How often is looked whether it is over; a pause lasts as long at least.
 const LOOK_EVERY: Duration = Duration::from_millis(25);
-/// A pause is so many times as long as the work before it: a sixth of the time is worked.
-const PAUSE: u32 = 5;
+/// A pause is so many times as long as the work before it: a tenth of the time is worked.
+const PAUSE: u32 = 9;
 /// A pause never lasts longer: other work slows down, and does not stop.
 const LONGEST: Duration = Duration::from_secs(1);
 /// Of what is taken at a time otherwise, one in so many is taken in a rush: nobody is held up for long.
@@ -107,7 +107,7 @@ mod tests {
     #[test]
     fn pauses_are_in_proportion_within_bounds() {
         let millis = |worked| pause(Duration::from_millis(worked)).as_millis();
-        assert_eq!([0, 1, 20, 100, 60_000].map(millis), [25, 25, 100, 500, 1000]);
+        assert_eq!([0, 1, 20, 100, 60_000].map(millis), [25, 25, 180, 900, 1000]);
     }
 
     #[tokio::test]
