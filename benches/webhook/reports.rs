@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, PgPool};
 use tokio_util::sync::CancellationToken;
 use trustdata::platform::clock::Clock;
-use trustdata::platform::config;
 use trustdata::platform::password::SlowHash;
 use trustdata::platform::secrets::Sealer;
 use trustdata::platform::{config, db};
