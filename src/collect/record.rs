@@ -9,9 +9,9 @@ use super::{cookie, count};
 use crate::conversions::{Draft, Origin, Outcome, Source};
 use crate::domain::browser_event::{BrowserEvent, Kind};
 use crate::domain::conversion::Conversion;
-use crate::domain::crawler::is_crawler;
 use crate::domain::device::Device;
 use crate::domain::landing::Landing;
+use crate::domain::user_agent::UserAgent;
 use crate::platform::last_noted::Note;
 use crate::platform::marks::Recorded;
 use crate::sessions::Client;
@@ -46,7 +46,7 @@ impl Received<'_> {
         for (place, mut event) in events.into_iter().enumerate() {
             let user_agent = self.user_agent(&event);
             let visitor_id = visitor.id(&event, &user_agent).await?;
-            let crawler = is_crawler(&user_agent);
+            let UserAgent { device, crawler } = UserAgent::read(&user_agent);
             taken.push(Taken {
                 visitor_id: visitor_id.clone(),
                 recognised: event.may_measure() && !crawler,
@@ -56,7 +56,7 @@ impl Received<'_> {
             for (name, value) in site.iter().flat_map(|_| cookie::all(headers)) {
                 event.keep_cookie(name, value);
             }
-            let (moment, conversion) = self.moment(stream, event, visitor_id, user_agent);
+            let (moment, conversion) = self.moment(stream, event, visitor_id, user_agent, device);
             // A crawler's visits are not kept; what somebody reports as a conversion is, whoever reports it.
             match crawler {
                 true => count("bot", 1),
@@ -106,10 +106,10 @@ impl Received<'_> {
         event: BrowserEvent,
         visitor_id: String,
         user_agent: String,
+        device: Option<Device>,
     ) -> (Moment, Option<Conversion>) {
         let consent = event.consent;
         let landing = event.landing.clone().unwrap_or_else(|| self.page(&event));
-        let device = Device::of(&user_agent);
         let agreed = consent.analytics == Some(true) || consent.advertising == Some(true);
         let client = match agreed {
             true => Client {

@@ -154,6 +154,14 @@ pub fn count(value: i64) -> String {
     grouped(&value.to_string())
 }
 
+/// How long a journey is.
+pub fn touches(count: usize) -> String {
+    match count {
+        1 => "1 touch".to_owned(),
+        _ => format!("{count} touches"),
+    }
+}
+
 fn grouped(digits: &str) -> String {
     let (sign, digits) = digits
         .strip_prefix('-')

@@ -179,7 +179,8 @@ impl Authenticator {
         let failures = self.failures_of(client);
         loop {
             failures.look()?;
-            let proof = self.find_proof(token, tenant, &failures);
+            // Boxed, so that not every request's future is as large.
+            let proof = Box::pin(self.find_proof(token, tenant, &failures));
             match self.proofs.try_get_with(seal, proof).await {
                 Ok(proof) => return Ok(proof),
                 Err(shared) => match &*shared {

@@ -50,6 +50,14 @@ impl<K: Hash + Eq + Clone + Send + Sync + 'static, V: Send + Sync + 'static> Set
             return Ok(entry);
         }
         self.misses.increment(1);
+        // Seldom taken, and by far the largest: in a box of its own it does not make every request's future as large.
+        Box::pin(self.load(key, load)).await
+    }
+
+    async fn load<F>(&self, key: K, load: impl Fn(K) -> F) -> Result<Option<Arc<V>>, Arc<sqlx::Error>>
+    where
+        F: Future<Output = Result<Option<V>, sqlx::Error>>,
+    {
         let load = |key| db::in_time(load(key));
         let before = self.generation.load(Ordering::Acquire);
         let fresh = async { Ok(load(key.clone()).await?.map(Arc::new)) };

@@ -12,10 +12,10 @@ use uuid::Uuid;
 use super::{Client, Session};
 use crate::domain::answers::Answers;
 use crate::domain::consent::Consent;
-use crate::domain::device::Device;
 use crate::domain::faults::{Fault, Faults};
 use crate::domain::landing::{Landing, canonical_click_id, is_click_id, kept};
 use crate::domain::text;
+use crate::domain::user_agent::UserAgent;
 
 const MAX_ID: usize = 256;
 const MAX_USER_AGENT: usize = 1000;
@@ -148,7 +148,10 @@ fn build(line: &Line<'_>, faults: &mut Faults) -> Option<Session> {
         session_id,
         visitor_id: visitor_id.to_owned(),
         started_at,
-        device: line.user_agent.as_deref().and_then(Device::of),
+        device: line
+            .user_agent
+            .as_deref()
+            .and_then(|text| UserAgent::read(text).device),
         hits: Vec::new(),
         page_views: 1,
         answers: Answers::given(consent, started_at),

@@ -79,7 +79,7 @@ impl Received<'_> {
         .ok_or_else(|| Refusal::Unstorable(vec![unstorable()]))?;
         if let Some((conversion, Some(destination_ids))) = looked_at {
             let journey = journeys.pop().unwrap_or_default();
-            answer.forwarding = self.forwarding(&conversion, &destination_ids, &journey).await?;
+            answer.forwarding = Box::pin(self.forwarding(&conversion, &destination_ids, &journey)).await?;
         }
         Ok(self.marked(Json(answer).into_response(), recorded))
     }
@@ -224,9 +224,12 @@ impl Received<'_> {
             let outcomes = self.webhook.recorder.record(drafts, array, Some(entry)).await?;
             return Ok((outcomes, Vec::new()));
         }
-        let previewed = self.webhook.previewer.preview(&drafts).await?.into_iter();
-        let (outcomes, journeys): (Vec<Outcome>, Vec<Vec<Touch>>) =
-            previewed.map(|one| (one.outcome, one.journey)).unzip();
+        // Boxed, as all that few requests need: not every request's future is then as large.
+        let previewed = Box::pin(self.webhook.previewer.preview(&drafts)).await?;
+        let (outcomes, journeys): (Vec<Outcome>, Vec<Vec<Touch>>) = previewed
+            .into_iter()
+            .map(|one| (one.outcome, one.journey))
+            .unzip();
         self.webhook
             .filer
             .file(completed(entry, &drafts, array, &outcomes));

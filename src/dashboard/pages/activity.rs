@@ -11,11 +11,10 @@ use axum::http::HeaderMap;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse as _, Response};
 use futures_util::stream;
-use serde::Deserialize;
 use tokio::sync::OwnedSemaphorePermit;
 use uuid::Uuid;
 
-use super::of_stream;
+use super::{Before, of_stream};
 use crate::activity::{Logged, store};
 use crate::dashboard::Dashboard;
 use crate::dashboard::extract::{Path, Query};
@@ -134,13 +133,6 @@ fn row(logged: Logged) -> Row {
         notes,
         logged,
     }
-}
-
-/// From where on.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-pub struct Before {
-    before: Option<Uuid>,
 }
 
 /// `GET .../activity`

@@ -5,12 +5,11 @@ use std::sync::Arc;
 use askama::Template;
 use axum::extract::State;
 use axum::response::Response;
-use serde::Deserialize;
 use uuid::Uuid;
 
-use super::Said;
 use super::attribution_ids::{name, refuse_unknown};
 use super::webhooks::{expires_at, state_and_end};
+use super::{Before, Said};
 use crate::dashboard::Dashboard;
 use crate::dashboard::extract::{Path, Query};
 use crate::dashboard::failure::Failure;
@@ -53,13 +52,6 @@ struct Page {
     fresh: Option<Fresh>,
     /// The id of the token that the form makes.
     once: Uuid,
-}
-
-/// From where on.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-pub struct Before {
-    before: Option<Uuid>,
 }
 
 /// `GET .../api-tokens`

@@ -15,7 +15,7 @@ use crate::dashboard::extract::Path;
 use crate::dashboard::failure::Failure;
 use crate::dashboard::frame::{Frame, Place};
 use crate::dashboard::guard::{Allowed, Viewer};
-use crate::dashboard::show::{html, pretty, time, time_or};
+use crate::dashboard::show::{html, pretty, time, time_or, touches};
 use crate::dashboard::timeline::{Kind, Moment, Timeline};
 use crate::domain::channel::Channel;
 use crate::forwarding;
@@ -234,13 +234,13 @@ fn apart(time: TimeDelta) -> String {
 fn other(at: &AtLookback) -> Other {
     let text = match (at.touches, at.clicked_at) {
         (0, _) | (_, None) => "no match".to_owned(),
-        (touches, Some(clicked_at)) => {
+        (count, Some(clicked_at)) => {
             let what = [&at.campaign, &at.source]
                 .into_iter()
                 .flatten()
                 .next()
                 .map_or("a direct visit", String::as_str);
-            format!("{what}, clicked {}; {touches} touch(es)", time(clicked_at))
+            format!("{what}, clicked {}; {}", time(clicked_at), touches(count))
         }
     };
     Other {

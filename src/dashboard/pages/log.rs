@@ -5,9 +5,9 @@ use std::sync::Arc;
 use askama::Template;
 use axum::extract::State;
 use axum::response::Response;
-use serde::Deserialize;
 use uuid::Uuid;
 
+use super::Before;
 use crate::audit::{Entry, INSTALLATION, store};
 use crate::dashboard::Dashboard;
 use crate::dashboard::extract::{Path, Query};
@@ -37,13 +37,6 @@ struct Page {
     of_installation: bool,
     rows: Vec<Row>,
     older: Option<Uuid>,
-}
-
-/// From where on.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-pub struct Before {
-    before: Option<Uuid>,
 }
 
 /// `GET /dashboard/properties/{property_id}/log`

@@ -21,6 +21,7 @@ pub mod users;
 pub mod webhooks;
 
 use serde::Deserialize;
+use uuid::Uuid;
 
 /// What a redirect says of what was just done.
 #[derive(Debug, Default, Deserialize)]
@@ -34,4 +35,11 @@ impl Said {
     pub fn word(&self) -> Option<&str> {
         self.said.as_deref()
     }
+}
+
+/// From where on a list is shown.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Before {
+    before: Option<Uuid>,
 }

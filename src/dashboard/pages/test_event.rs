@@ -13,6 +13,7 @@ use crate::dashboard::Dashboard;
 use crate::dashboard::extract::Path;
 use crate::dashboard::failure::Failure;
 use crate::dashboard::guard::{Editor, Posted};
+use crate::dashboard::show::touches;
 use crate::domain::faults::Fault;
 use crate::trials::{NotTried, Taken};
 
@@ -63,8 +64,8 @@ pub fn in_words(found: &Match) -> String {
             .or_else(|| touch.source.as_ref().map(|source| format!("source {source}")))
             .unwrap_or_else(|| "a direct visit".to_owned());
         return format!(
-            "The credit goes to {what}; the journey has {} touch(es).",
-            credit.touches
+            "The credit goes to {what}; the journey has {}.",
+            touches(credit.touches)
         );
     }
     match found.reason.as_ref() {

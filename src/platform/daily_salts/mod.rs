@@ -40,8 +40,12 @@ impl DailySalts {
     /// The salt of this day, in UTC; whoever asks first makes it, and lets the old ones go.
     pub async fn today(&self) -> Result<Salt, String> {
         let day = self.clock.now().date_naive();
-        let found = self.known.try_get_with(day, db::in_time(self.load(day))).await;
-        found.map_err(|error| error.to_string())
+        if let Some(salt) = self.known.get(&day).await {
+            return Ok(salt);
+        }
+        // Once a day: boxed, so that not every request's future is as large.
+        let found = Box::pin(self.known.try_get_with(day, db::in_time(self.load(day))));
+        found.await.map_err(|error| error.to_string())
     }
 
     async fn load(&self, day: NaiveDate) -> Result<Salt, sqlx::Error> {

@@ -1,8 +1,11 @@
-//! Programs that read pages for nobody: search engines, previews, monitors.
+//! What a user agent tells of itself.
 
 use std::sync::LazyLock;
 
 use isbot::Bots;
+use woothee::parser::Parser;
+
+use super::device::Device;
 
 static KNOWN: LazyLock<Bots> = LazyLock::new(|| {
     let mut known = Bots::default();
@@ -11,10 +14,28 @@ static KNOWN: LazyLock<Bots> = LazyLock::new(|| {
     known
 });
 
-/// Whether a user agent says that it is one.
-pub fn is_crawler(user_agent: &str) -> bool {
-    let says_so = || woothee::parser::Parser::new().parse(user_agent);
-    KNOWN.is_bot(user_agent) || says_so().is_some_and(|told| told.category == "crawler")
+/// What it tells, read once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct UserAgent {
+    /// The kind of device; none where it is unknown.
+    pub device: Option<Device>,
+    /// Whether it says that it is a program that reads pages for nobody: a search engine, a preview, a monitor.
+    pub crawler: bool,
+}
+
+impl UserAgent {
+    /// Reads the header's text.
+    pub fn read(text: &str) -> Self {
+        let category = Parser::new().parse(text).map_or("", |told| told.category);
+        let device = match category {
+            "pc" => Some(Device::Desktop),
+            "smartphone" | "mobilephone" => Some(Device::Mobile),
+            "appliance" => Some(Device::Other),
+            _ => None,
+        };
+        let crawler = category == "crawler" || KNOWN.is_bot(text);
+        Self { device, crawler }
+    }
 }
 
 #[cfg(test)]
@@ -34,7 +55,7 @@ mod tests {
             "curl/8.5.0",
         ];
         for user_agent in crawlers {
-            assert!(is_crawler(user_agent), "{user_agent}");
+            assert!(UserAgent::read(user_agent).crawler, "{user_agent}");
         }
         let people = [
             "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/142.0.0.0 Safari/537.36",
@@ -47,7 +68,34 @@ mod tests {
             "",
         ];
         for user_agent in people {
-            assert!(!is_crawler(user_agent), "{user_agent}");
+            assert!(!UserAgent::read(user_agent).crawler, "{user_agent}");
+        }
+    }
+
+    #[test]
+    fn devices() {
+        let table = [
+            (
+                "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/142.0.0.0 Safari/537.36",
+                Some(Device::Desktop),
+            ),
+            (
+                "Mozilla/5.0 (iPhone; CPU iPhone OS 18_1 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/18.1 Mobile/15E148 Safari/604.1",
+                Some(Device::Mobile),
+            ),
+            (
+                "Mozilla/5.0 (Linux; Android 15; Pixel 9) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/142.0.0.0 Mobile Safari/537.36",
+                Some(Device::Mobile),
+            ),
+            (
+                "Mozilla/5.0 (PlayStation 4 3.11) AppleWebKit/537.73 (KHTML, like Gecko)",
+                Some(Device::Other),
+            ),
+            ("curl/8.5.0", None),
+            ("", None),
+        ];
+        for (user_agent, expected) in table {
+            assert_eq!(UserAgent::read(user_agent).device, expected, "{user_agent}");
         }
     }
 }
