@@ -1,10 +1,11 @@
 //! `trustdata session import`
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io::{self, BufRead, BufReader};
 use std::path::Path;
 use std::process::ExitCode;
 
+use chrono::{DateTime, Utc};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 use sqlx::{Connection as _, PgConnection};
@@ -20,7 +21,7 @@ use crate::platform::db;
 use crate::platform::secrets::{self, Sealer};
 use crate::sessions::store::AlreadyThere;
 use crate::sessions::{Session, awaited, import, store};
-use crate::streams;
+use crate::{retention, streams};
 
 /// Bytes of a line, at most.
 const MOST_LINE: usize = 64 * 1024;
@@ -250,7 +251,7 @@ impl Import {
     }
 }
 
-/// Stores sessions, and wakes the conversions that wait for one of their visitors, in one transaction. How many were new.
+/// Stores sessions, wakes the conversions that wait for one of their visitors, and has retention look at them, in one transaction. How many were new.
 async fn store_all(
     conn: &mut PgConnection,
     sessions: &[(Uuid, Session)],
@@ -265,6 +266,12 @@ async fn store_all(
     visitors.sort_unstable();
     visitors.dedup();
     awaited::store::arrived(&mut transaction, &visitors).await?;
+    let mut firsts: BTreeMap<Uuid, DateTime<Utc>> = BTreeMap::new();
+    for (property_id, session) in sessions {
+        let first = firsts.entry(*property_id).or_insert(session.started_at);
+        *first = session.started_at.min(*first);
+    }
+    retention::stored_late(&mut transaction, &firsts).await?;
     transaction.commit().await?;
     Ok(new)
 }

@@ -4,6 +4,8 @@
 mod personal;
 mod store;
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::{Connection as _, PgConnection, PgPool};
 use uuid::Uuid;
@@ -164,6 +166,15 @@ async fn part(pool: &PgPool, times: &Times, kind: Kind) -> Result<Part, sqlx::Er
         }
     };
     Ok(Part::of(rows))
+}
+
+/// Sessions were stored that began at these times at the earliest, and their visitors' addresses with them: the next sweep goes through them
+/// too, though it had come past their times.
+pub async fn stored_late(
+    conn: &mut PgConnection,
+    firsts: &BTreeMap<Uuid, DateTime<Utc>>,
+) -> Result<(), sqlx::Error> {
+    store::clients_from(conn, firsts).await
 }
 
 /// Takes address, browser and cookies off the next sessions from before `end`.

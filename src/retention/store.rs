@@ -1,5 +1,7 @@
 //! `retention_progress` and `personal_kept`.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 use uuid::Uuid;
@@ -16,13 +18,7 @@ pub(super) struct Progress {
 
 /// A property's progress, locked until the end of the transaction: another instance waits for it, and goes on from there.
 pub(super) async fn lock(conn: &mut PgConnection, property_id: Uuid) -> Result<Progress, sqlx::Error> {
-    sqlx::query!(
-        "insert into retention_progress (property_id, personal_through, clients_through_at, clients_through)
-         values ($1, '00000000-0000-0000-0000-000000000000', 'epoch', '') on conflict do nothing",
-        property_id,
-    )
-    .execute(&mut *conn)
-    .await?;
+    begin(conn, &[property_id]).await?;
     let row = sqlx::query!(
         "select personal_through, clients_through_at, clients_through from retention_progress
          where property_id = $1 for update",
@@ -66,6 +62,39 @@ pub(super) async fn clients_through(
         property_id,
         through.started_at,
         through.session_id,
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Goes back to the first of the sessions that were stored late, property by property: they are gone through once more. A sweep of such a
+/// property waits until the end of the transaction, and one that runs is waited for.
+pub(super) async fn clients_from(
+    conn: &mut PgConnection,
+    firsts: &BTreeMap<Uuid, DateTime<Utc>>,
+) -> Result<(), sqlx::Error> {
+    let properties: Vec<Uuid> = firsts.keys().copied().collect();
+    begin(conn, &properties).await?;
+    sqlx::query!(
+        "update retention_progress r set clients_through_at = t.first, clients_through = ''
+         from unnest($1::uuid[], $2::timestamptz[]) as t(property_id, first)
+         where r.property_id = t.property_id and r.clients_through_at >= t.first",
+        &properties,
+        &firsts.values().copied().collect::<Vec<_>>(),
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// From the very beginning, where nothing was gone through yet.
+async fn begin(conn: &mut PgConnection, properties: &[Uuid]) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "insert into retention_progress (property_id, personal_through, clients_through_at, clients_through)
+         select property_id, '00000000-0000-0000-0000-000000000000', 'epoch', '' from unnest($1::uuid[]) as t(property_id)
+         on conflict do nothing",
+        properties,
     )
     .execute(conn)
     .await?;

@@ -12,6 +12,7 @@ use trustdata::tokens::Scope;
 use uuid::Uuid;
 
 use crate::api::{Program, token};
+use crate::command_line::run;
 use crate::support::{TestApp, now, purchase, rows_read, rows_read_in_the_end};
 
 /// More streams than a page has, and one whose rows cannot be deleted.
@@ -162,6 +163,34 @@ async fn sessions_lose_the_visitor_and_then_go(pool: PgPool) {
         sweep_in_days(&app, day).await;
         assert_eq!(counts().await, expected, "day {day}");
     }
+}
+
+#[sqlx::test]
+async fn imported_sessions_lose_the_visitor_though_their_time_was_swept(pool: PgPool) {
+    let app = TestApp::start(pool).await;
+    sqlx::raw_sql("update properties set keep_sessions_days = 3650")
+        .execute(&app.pool)
+        .await
+        .unwrap();
+    let import = |visitor: &str, started_at: &str| {
+        let line = json!({ "attribution_id": app.attribution_id, "visitor_id": visitor, "started_at": started_at,
+            "landing_url": "https://shop.example/", "ip": "203.0.113.7" });
+        let done = run(&app.pool, &["session", "import", "-"], &line.to_string());
+        assert!(done.status.success(), "{done:?}");
+    };
+    let with_visitor = async || app.count("sessions where client_sealed is not null").await;
+    // The same moment too: a place is a time and an id.
+    for started_at in [
+        "2026-10-20T10:00:00Z",
+        "2026-10-20T10:00:00Z",
+        "2026-10-10T10:00:00Z",
+    ] {
+        import(&format!("v-{}", app.count("sessions").await), started_at);
+        assert_eq!(with_visitor().await, 1, "{started_at}");
+        sweep_in_days(&app, 100).await;
+        assert_eq!(with_visitor().await, 0, "{started_at}");
+    }
+    assert_eq!(app.count("sessions").await, 3);
 }
 
 /// Old rows are found by index: what is looked at is what goes, however much there is.

@@ -427,7 +427,6 @@ pub async fn until(what: &str, so: impl AsyncFn() -> bool) {
     }
 }
 
-/// Asks `/readyz` until it is content.
 /// Rows that were read of these tables, by whatever way, as far as connections have told by now.
 pub async fn rows_read(pool: &PgPool, tables: &str) -> f64 {
     let sum = format!(
@@ -437,19 +436,21 @@ pub async fn rows_read(pool: &PgPool, tables: &str) -> f64 {
     sum.fetch_one(pool).await.unwrap()
 }
 
-/// The same, with all that was read: a connection tells at its end at the latest, and so every one there is is ended.
+/// The same, with all that was read: a connection tells at its end at the latest, and so all others are ended; this one is told to.
 pub async fn rows_read_in_the_end(pool: &PgPool, tables: &str) -> f64 {
+    let mut conn = pool.acquire().await.unwrap();
     let ended: Vec<i32> = sqlx::query_scalar(
         "select pid from (select pid from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid() offset 0) others
          where pg_terminate_backend(pid)",
     )
-    .fetch_all(pool)
+    .fetch_all(&mut *conn)
     .await
     .unwrap();
     sqlx::query("select pg_stat_force_next_flush()")
-        .execute(pool)
+        .execute(&mut *conn)
         .await
-        .ok();
+        .unwrap();
+    drop(conn);
     until("they have ended", async || {
         let left = sqlx::query_scalar::<_, i64>("select count(*) from pg_stat_activity where pid = any($1)");
         matches!(left.bind(&ended).fetch_one(pool).await, Ok(0))
@@ -458,6 +459,7 @@ pub async fn rows_read_in_the_end(pool: &PgPool, tables: &str) -> f64 {
     rows_read(pool, tables).await
 }
 
+/// Asks `/readyz` until it is content.
 pub async fn wait_until_ready(http: &reqwest::Client, address: impl std::fmt::Display) {
     for _ in 0..1000 {
         let answer = http.get(format!("http://{address}/readyz")).send().await;
